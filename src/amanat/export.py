@@ -1,4 +1,4 @@
-"""One conversation as a file that people and programs can read: HTML or JSON.
+"""One conversation, or an imported chat, as a file that people and programs can read: HTML or JSON.
 
 The file is plain text: whoever has it can read it. It holds what the vault holds now, so texts that
 were deleted or have expired are not in it.
@@ -18,9 +18,10 @@ from amanat.client.transcript import MAX_STRETCH, After, Newest, Share
 from amanat.errors import BY_ERRNO, BadArgument
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from amanat.client.sdk.chat import Chat
+    from amanat.client.sdk.imports import ImportedChat, ImportedMessage, Imports
     from amanat.client.sdk.views import Message
 
 FORMS = (".html", ".json")
@@ -53,17 +54,37 @@ def export(chat: Chat, file: Path) -> int:
     Raises BadArgument for another ending or a file that is there, UnknownConversation, or the named
     errors of the disk.
     """
+    form = _form(file)
+    name = chat.view().name
+    write = _write_html if form == ".html" else _write_json
+    return _write(file, lambda out: write(out, name, _messages(chat)))
+
+
+def export_imported(imports: Imports, chat: int, file: Path) -> int:
+    """The same for an imported chat. The file says that nobody has verified it. Raises
+    UnknownImport instead of UnknownConversation."""
+    form = _form(file)
+    found = imports.chat(chat)
+    write = _write_imported_html if form == ".html" else _write_imported_json
+    return _write(file, lambda out: write(out, found, imports.messages(chat)))
+
+
+def _form(file: Path) -> str:
+    """The ending of a new file. Raises BadArgument."""
     if file.suffix not in FORMS:
         raise BadArgument(f"the file's name ends with {' or '.join(FORMS)}")
     if file.exists():
         raise BadArgument(f"{file}: it is there already")
-    view = chat.view()
+    return file.suffix
+
+
+def _write(file: Path, write: Callable[[TextIO], int]) -> int:
+    """Have a file written, whole or not at all; returns the number of messages in it."""
     draft = file.with_name(f".{file.name}.part")
-    write = _write_html if file.suffix == ".html" else _write_json
     try:
         handle = os.open(draft, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600)
         with os.fdopen(handle, "w", encoding="utf-8") as out:
-            many = write(out, view.name, _messages(chat))
+            many = write(out)
             out.flush()
             os.fsync(out.fileno())
         draft.rename(file)
@@ -101,27 +122,68 @@ def _messages(chat: Chat) -> Iterator[Message]:
 
 def _write_json(out: TextIO, name: str, messages: Iterator[Message]) -> int:
     out.write(f'{{"conversation": {json.dumps(name)}, "messages": [')
+    return _write_list(out, (one.as_json() for one in messages))
+
+
+def _write_imported_json(
+    out: TextIO, chat: ImportedChat, messages: Iterator[ImportedMessage]
+) -> int:
+    out.write(f'{{"imported": {json.dumps(chat.as_json())}, "messages": [')
+    return _write_list(out, (one.as_json() for one in messages))
+
+
+def _write_list(out: TextIO, messages: Iterator[dict[str, object]]) -> int:
     many = 0
     for one in messages:
         out.write(",\n" if many else "\n")
-        json.dump(one.as_json(), out, ensure_ascii=False)
+        json.dump(one, out, ensure_ascii=False)
         many += 1
     out.write("\n]}\n")
     return many
+
+
+def _write_imported_html(
+    out: TextIO, chat: ImportedChat, messages: Iterator[ImportedMessage]
+) -> int:
+    out.write(_HEAD.format(name=html.escape(chat.title)))
+    out.write(f"<p>Imported from {chat.app}; nobody has verified its names and words.</p>\n")
+    many = 0
+    for one in messages:
+        beside = "" if one.kind == "text" else f"[{one.kind}] "
+        extra = f"<p>{html.escape(beside + one.extra)}</p>" if beside or one.extra else ""
+        text = f"<p>{html.escape(one.text)}</p>" if one.text else ""
+        out.write(f"{_opening(one.sender, one.at)}{extra}{text}</article>\n")
+        many += 1
+    return many
+
+
+def _opening(sender: str, at: int) -> str:
+    """The beginning of a message: who said it, and when."""
+    moment = datetime.fromtimestamp(at / 1000, UTC)
+    return (
+        f"<article><b><bdi>{html.escape(sender)}</bdi></b>"
+        f' <time datetime="{moment:%Y-%m-%dT%H:%M:%SZ}">{moment:%Y-%m-%d %H:%M} UTC</time>'
+    )
 
 
 def _write_html(out: TextIO, name: str, messages: Iterator[Message]) -> int:
     out.write(_HEAD.format(name=html.escape(name)))
     many = 0
     for one in messages:
-        at = datetime.fromtimestamp(one.sent_at / 1000, UTC)
         quoted = f"<q>{html.escape(one.reply_to.text)}</q>" if one.reply_to else ""
         reactions = " ".join(dict.fromkeys(one.reactions.values()))
         out.write(
-            f"<article><b><bdi>{html.escape(one.sender)}</bdi></b>"
-            f' <time datetime="{at:%Y-%m-%dT%H:%M:%SZ}">{at:%Y-%m-%d %H:%M} UTC</time>'
-            f"{quoted}<p>{html.escape(one.text)}</p>"
+            f"{_opening(one.sender, one.sent_at)}"
+            f"{quoted}{_file(one)}<p>{html.escape(one.text)}</p>"
             f"{f'<p>{html.escape(reactions)}</p>' if reactions else ''}</article>\n"
         )
         many += 1
     return many
+
+
+def _file(message: Message) -> str:
+    """The name and the size of a file, which stays in the vault."""
+    file = message.file
+    if file is None:
+        return ""
+    return f"<p><bdi>{html.escape(file.name or file.kind)}</bdi>, {file.size:,} bytes</p>"

@@ -160,8 +160,7 @@ class Branches:
 
     def due(self, now: int) -> list[bytes]:
         """The groups in which a decision is due."""
-        rows = self._read.execute("SELECT DISTINCT gid FROM sibling WHERE due_at <= ?", (now,))
-        return [row[0] for row in rows.fetchall()]
+        return self._read.due("sibling", "due_at", now)
 
     def lost_to(self, unit: Unit, gid: bytes) -> Sibling | None:
         """The earliest sibling that the group followed. Also schedules the next look, for when

@@ -33,6 +33,7 @@ from amanat.client.rules.rejoining import Rejoining
 from amanat.client.rules.repair import Repairs
 from amanat.client.rules.roster import Roster
 from amanat.client.rules.saying import Saying
+from amanat.client.rules.sharing import Sharing
 from amanat.client.rules.warnings import Warnings
 from amanat.client.rules.wishes import Wishes
 
@@ -67,6 +68,7 @@ class Conversations:
         self.pieces = base.pieces
         self.repeats = base.repeats
         self.offers = base.offers
+        self.blobs = base.blobs
         self.lineages = base.lineages
         self.branches = base.branches
         self.warnings = Warnings()
@@ -76,6 +78,7 @@ class Conversations:
         self.addresses = Addresses(base, roster=self.roster, saying=self.saying)
         self.naming = Naming(base, warnings=self.warnings, roster=self.roster, saying=self.saying)
         self.files = Files(base, epochs=self.epochs)
+        self.sharing = Sharing(base, roster=self.roster, epochs=self.epochs, saying=self.saying)
         self.key_packages = Packages(base, roster=self.roster, saying=self.saying)
         self.astray = self.astray_rule(
             base, warnings=self.warnings, roster=self.roster, epochs=self.epochs, saying=self.saying
@@ -173,5 +176,6 @@ class Conversations:
             commits=self.commits,
             wishes=self.wishes,
             joining=self.joining,
+            sharing=self.sharing,
         )
         vault.bind(drain=self.hearing.drain)

@@ -33,6 +33,13 @@ class Offered(NamedTuple):
     by: bytes
 
 
+class Knocked(NamedTuple):
+    """Somebody has knocked on the invite with this id and waits for the person's answer, or waits
+    no longer."""
+
+    invite: str
+
+
 class GroupChanged(NamedTuple):
     """A Commit changed the members or the policy of a group."""
 
@@ -77,11 +84,20 @@ class StatusChanged(NamedTuple):
     """A relay is away, or is there again; or something else opens the profile from now on."""
 
 
+class TransferChanged(NamedTuple):
+    """A file on its way has begun, got further, was paused or failed, or has come; this is the id
+    of its transfer."""
+
+    gid: bytes
+    transfer: int
+
+
 Event = (
     TextArrived
     | MessageChanged
     | Joined
     | Offered
+    | Knocked
     | GroupChanged
     | Removed
     | Warned
@@ -89,5 +105,6 @@ Event = (
     | SummaryChanged
     | PersonChanged
     | StatusChanged
+    | TransferChanged
 )
 """Any of these events."""

@@ -22,6 +22,11 @@ FOLD = 1
 Unicode tables are a part of it, so `version` also names theirs."""
 _NOTE = "folding"
 """The key in a vault's `meta` that names the version."""
+_INDEXES = {
+    "said": "SELECT row, fold(text) FROM message WHERE text IS NOT NULL",
+    "imported_said": "SELECT row, fold(text || ' ' || extra) FROM imported_message",
+}
+"""The indexes of a vault, each with the words that it holds."""
 
 _LETTERS = str.maketrans(
     {
@@ -90,14 +95,15 @@ def version() -> bytes:
 
 
 def renew(db: sqlite3.Connection) -> None:
-    """Rebuild a vault's index if another version made it, in one transaction."""
+    """Rebuild a vault's indexes if another version made it, in one transaction."""
     noted = db.execute("SELECT value FROM meta WHERE key = ?", (_NOTE,)).fetchone()
     if noted is not None and bytes(noted[0]) == version():
         return
     db.execute("SAVEPOINT renew")  # undone by closing, if it fails
-    db.execute("INSERT INTO said (said) VALUES ('delete-all')")
-    db.execute(
-        "INSERT INTO said (rowid, words) SELECT row, fold(text) FROM message WHERE text IS NOT NULL"
-    )
+    tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master")}
+    for index, words_of_all in _INDEXES.items():
+        if index in tables:  # a vault that is being made by older steps lacks the later ones
+            db.execute(f"INSERT INTO {index} ({index}) VALUES ('delete-all')")  # noqa: S608
+            db.execute(f"INSERT INTO {index} (rowid, words) {words_of_all}")
     db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (_NOTE, version()))
     db.execute("RELEASE renew")

@@ -7,7 +7,8 @@ the order:
 - the author and the envelope's id name a text (messages.message_id), and it is kept once;
 - of the edits of a text, and of one person's reactions to it, the last by (clock, seq, id) counts;
 - a change to a text that is not here yet waits for it (`change.is_pending`);
-- a deletion is final: later changes to a deleted text are dropped.
+- a deletion is final: later changes to a deleted text are dropped;
+- a file is kept like a text, with the words beside it as its text.
 
 Only its author edits or deletes a text for everyone. Nobody, not even an admin, can take away the
 words of somebody else. A text that has expired, or was deleted here only, is `gone`: only its name
@@ -30,12 +31,14 @@ from amanat.errors import (
     UnknownMessage,
 )
 from amanat.protocol import codec
+from amanat.protocol.files import decode_again, decode_file
 from amanat.protocol.kinds import KINDS, Blocked, Right, known
 from amanat.protocol.messages import (
     Delete,
     Deleted,
     Edit,
     Envelope,
+    File,
     Kind,
     Reaction,
     Repair,
@@ -121,8 +124,8 @@ class History:
 
         changes: list[_Change] = []
         match kind:
-            case Kind.TEXT:
-                said = codec.decode(_texts, body, InvalidMessage)
+            case Kind.TEXT | Kind.FILE:
+                said = decode_file(body) if kind is Kind.FILE else decode_text(body)
                 return self.keep(unit, gid, identity, signer, envelope, said)
             case Kind.EDIT:
                 edit = codec.decode(_edits, body, InvalidMessage)
@@ -139,7 +142,7 @@ class History:
             case (
                 Kind.RECEIPT | Kind.KEY_PACKAGES | Kind.KEY_PACKAGES_WANTED | Kind.WELCOME
                 | Kind.LEAVE | Kind.HEARTBEAT | Kind.WANTED | Kind.REPAIR | Kind.ADDRESSES
-                | Kind.DECLINED | Kind.VOTES | Kind.NAME
+                | Kind.DECLINED | Kind.VOTES | Kind.NAME | Kind.FILE_WANTED | Kind.FILE_AGAIN
             ):  # fmt: skip
                 pass  # no part of history
             case _:
@@ -156,9 +159,9 @@ class History:
         identity: bytes,
         signer: bytes,
         envelope: Envelope,
-        said: Text,
+        said: Text | File,
     ) -> list[TextArrived | MessageChanged]:
-        """Keep a text, and apply the changes that were waiting for it."""
+        """Keep a text or a file, and apply the changes that were waiting for it."""
         mid = message_id(identity, envelope.id)
         if self._is_gone(gid, mid):
             return []
@@ -192,6 +195,11 @@ class History:
         if kept is None:
             return []
         (row,) = kept
+        if isinstance(said, File):
+            unit.db.execute(
+                "INSERT INTO file (gid, id, body, is_near) VALUES (?, ?, ?, 0)",
+                (gid, mid, envelope.body),
+            )
         if self._settle(unit, gid, mid, identity):
             return [TextArrived(gid, row)]
         return [MessageChanged(gid, row)]
@@ -391,8 +399,10 @@ class History:
         """The message whose words one of our envelopes holds."""
         kind = known(said.kind)
         match kind:
-            case Kind.TEXT:
+            case Kind.TEXT | Kind.FILE:
                 return message_id(self._me.identity, said.id)
+            case Kind.FILE_AGAIN:
+                return decode_again(said.body).target
             case Kind.EDIT:
                 return codec.decode(_edits, said.body, InvalidMessage).target
             case Kind.REACTION:
@@ -403,7 +413,7 @@ class History:
             case (
                 Kind.RECEIPT | Kind.KEY_PACKAGES | Kind.KEY_PACKAGES_WANTED | Kind.WELCOME
                 | Kind.LEAVE | Kind.DELETE | Kind.TIMER | Kind.HEARTBEAT | Kind.WANTED
-                | Kind.ADDRESSES | Kind.DECLINED | Kind.VOTES | Kind.NAME | None
+                | Kind.ADDRESSES | Kind.DECLINED | Kind.VOTES | Kind.NAME | Kind.FILE_WANTED | None
             ):  # fmt: skip
                 return None  # no words of a message
             case _:
@@ -459,10 +469,9 @@ class History:
 
     def is_due(self, now: int) -> bool:
         """Whether some text's life has ended."""
-        (first,) = self._read.execute(
-            "SELECT min(expires_at) FROM message WHERE expires_at IS NOT NULL"
-        ).fetchone()
-        return first is not None and first <= now
+        return self._read.is_due(
+            "SELECT min(expires_at) FROM message WHERE expires_at IS NOT NULL", now
+        )
 
     def expire(self, unit: Unit) -> list[MessageChanged]:
         """Take away the texts whose life has ended."""
@@ -590,6 +599,11 @@ _reactions = codec.decoder_of(Reaction)
 _deletes = codec.decoder_of(Delete)
 _timers = codec.decoder_of(Timer)
 _repairs = codec.decoder_of(Repair)
+
+
+def decode_text(body: bytes) -> Text:
+    """Decode a text. Raises InvalidMessage."""
+    return codec.decode(_texts, body, InvalidMessage)
 
 
 def decode_repair(data: bytes) -> Repair:

@@ -197,9 +197,7 @@ class Holding:
 
     def places(self) -> list[bytes]:
         """The ids of the drops in which words wait."""
-        return [
-            row[0] for row in self._read.execute("SELECT DISTINCT drop_id FROM held").fetchall()
-        ]
+        return [row[0] for row in self._read.all("SELECT DISTINCT drop_id FROM held")]
 
     def place(self, drop_id: bytes) -> HeldDrop | None:
         """The drop with an id, if words wait in it."""

@@ -9,6 +9,10 @@ made.
 
 An invite ends when it is used, withdrawn or expires, and its keys end with it. Nobody can read
 later knocks on it.
+
+The person may want to be asked before anybody is let in. A knock is then checked as always, and
+waits for the answer (client/visitors.py). Nobody is asked about contacts, or about people on whom
+we have knocked: we wanted to meet them.
 """
 
 from __future__ import annotations
@@ -28,6 +32,7 @@ from amanat.client.events import PersonChanged
 from amanat.client.repeats import Awaited
 from amanat.client.rules.outbox import Purpose
 from amanat.client.vault import fingerprint
+from amanat.client.visitors import ASK, MAX_VISITORS, Visitor, Visitors
 from amanat.errors import (
     AmbiguousName,
     BadArgument,
@@ -51,6 +56,7 @@ if TYPE_CHECKING:
     from amanat.client.conversation import Conversations
     from amanat.client.places import Places
     from amanat.client.profile import Me
+    from amanat.client.rights import Person
     from amanat.client.unit import Unit
     from amanat.client.vault import Vault
 
@@ -133,6 +139,11 @@ def from_link(text: str) -> Invite:
     return codec.decode(_invites, body, BrokenInvite)
 
 
+def decode_knock(data: bytes) -> Knock:
+    """A knock, once its seal is open. Raises InvalidMessage."""
+    return codec.decode(_knocks, data, InvalidMessage)
+
+
 def bare_link(text: str) -> str:
     """A link without the traces of copying: line breaks, invisible marks, brackets or quotes around
     it (RFC 3986, appendix C), a full stop behind it, its scheme in capitals."""
@@ -166,6 +177,7 @@ class Invites:
         self._repeats = conversations.repeats
         self._places = places
         self._me = me
+        self.visitors = Visitors(vault)
 
     def make(self, unit: Unit, life_s: int = LIFE_S) -> Invite:
         """A new invite, valid for one person and for `life_s` seconds.
@@ -176,6 +188,8 @@ class Invites:
             raise BadArgument(f"an invite is good for {MAX_LIFE_S // 86_400} days at most")
         if len(self.open(now=unit.now)) >= MAX_OPEN:
             raise BadArgument(f"{MAX_OPEN} invites are open: withdraw one first")
+        if self.visitors.count(now=unit.now) >= MAX_VISITORS:
+            raise BadArgument(f"{MAX_VISITORS} people wait for your answer: answer one first")
         expires = unit.now // 1000 + life_s
         private = X25519PrivateKey.generate()
         invite = Invite(
@@ -290,6 +304,10 @@ class Invites:
             due_at=unit.now,
         )
         self._repeats.keep(unit, Purpose.KNOCK, reply_secret, [Purpose.KNOCK])
+        if self._me.identity < invite.identity and self.visitors.find(
+            invite.identity, now=unit.now
+        ):
+            self.let_in(unit, invite.identity)  # both have knocked, and the lower answers
 
     def withdraw_knock(self, unit: Unit, reply_secret: bytes) -> None:
         """Forget a knock whose invite somebody else has used."""
@@ -304,6 +322,7 @@ class Invites:
             "SELECT secret FROM invite WHERE expires_at <= ? AND sealed = x''", (unit.now,)
         ).fetchall():
             self._end(unit, secret)
+        self.visitors.expire(unit)
         for name, identity in unit.db.execute(
             "UPDATE knock SET is_told = 1 WHERE NOT is_told AND expires_at <= ?"
             " RETURNING name, identity",
@@ -341,7 +360,7 @@ class Invites:
             self._answer(unit, secret, sealed, is_late=True)
 
     def answer(self, unit: Unit, secret: bytes, sealed: bytes) -> None:
-        """Take a knock on an invite of ours, and let the person in.
+        """Take a knock on an invite of ours, and let the person in or let them wait.
 
         A knock that does not open or is not whole uses up the invite, and we warn the person. We
         ignore a knock on an expired invite.
@@ -350,14 +369,16 @@ class Invites:
 
     def _answer(self, unit: Unit, secret: bytes, sealed: bytes, *, is_late: bool) -> None:
         row = unit.db.execute(
-            "SELECT private FROM invite WHERE secret = ? AND (expires_at > ? OR sealed != x'')",
+            "SELECT private, expires_at FROM invite WHERE secret = ?"
+            " AND (expires_at > ? OR sealed != x'')",
             (secret, unit.now),
         ).fetchone()
         if row is None:
             return
+        private, expires_at = row
         try:
-            key = X25519PrivateKey.from_private_bytes(row[0])
-            knock = codec.decode(_knocks, _SUITE.decrypt(sealed, key, info=_INFO), InvalidMessage)
+            key = X25519PrivateKey.from_private_bytes(private)
+            knock = decode_knock(_SUITE.decrypt(sealed, key, info=_INFO))
             them = self._conversations.roster.person_of(knock.key_package, now=unit.now)
         except (InvalidTag, InvalidMessage, InvalidKeyPackage, InvalidCredential):
             self._end(unit, secret)
@@ -365,11 +386,54 @@ class Invites:
                 unit, None, "invalid-message", "a knock was not whole"
             )
             return
-        is_first = self._me.identity < them.identity
-        if not is_first and not is_late and self._is_knocked_on(them.identity):
+        is_higher = self._me.identity > them.identity
+        if is_higher and not is_late and self._is_knocked_on(them.identity):
             self._put_aside(unit, secret, sealed)
             return
         self._end(unit, secret)
+        if not is_late and self._is_asked_about(them.identity):
+            self._let_wait(unit, secret, knock, them, expires_at)
+        else:
+            self._meet(unit, knock, them)
+
+    def _is_asked_about(self, identity: bytes) -> bool:
+        """Whether the person is asked before somebody is let in: if they want to be, and never
+        about contacts, people on whom they have knocked, or themselves."""
+        return (
+            self.visitors.knocks is ASK
+            and identity != self._me.identity
+            and not self._conversations.roster.is_contact(identity)
+            and not self._is_knocked_on(identity)
+        )
+
+    def _let_wait(
+        self, unit: Unit, secret: bytes, knock: Knock, them: Person, expires_at: int
+    ) -> None:
+        """Let somebody wait for the person's answer: until they expect none any more, or until we
+        could not give it, because their KeyPackage is out of date."""
+        until_s = mls.check_key_package(knock.key_package, now=unit.now // 1000).not_after
+        until = min(expires_at + REPLY_MS, 1000 * until_s)
+        self.visitors.keep(
+            unit,
+            Visitor(them.identity, fingerprint(secret), codec.encode(knock), unit.now, until),
+        )
+
+    def let_in(self, unit: Unit, identity: bytes) -> None:
+        """Let a visitor in. Raises UnknownVisitor."""
+        visitor = self.visitors.one(identity, now=unit.now)
+        knock = decode_knock(visitor.knock)
+        # By the clock of that moment, because ours may have been set back since.
+        them = self._conversations.roster.person_of(knock.key_package, now=visitor.knocked_at)
+        self.visitors.forget(unit, identity)
+        self._meet(unit, knock, them)
+
+    def turn_away(self, unit: Unit, identity: bytes) -> None:
+        """Turn a visitor away, and tell them nothing. Raises UnknownVisitor."""
+        self.visitors.one(identity, now=unit.now)
+        self.visitors.forget(unit, identity)
+
+    def _meet(self, unit: Unit, knock: Knock, them: Person) -> None:
+        """Let somebody in who has knocked, unless we know them already."""
         gone = None
         if self._is_known(them.identity):
             if self._conversations.roster.has_heard(them.identity):
@@ -379,9 +443,11 @@ class Invites:
             )  # our answer has not reached them
         if them.identity == self._me.identity:
             return
-        if is_first:  # they will have our answer, so we do not need theirs
+        if self._me.identity < them.identity:  # they will have our answer, so we do not need theirs
             self.forget_knocks(unit, them.identity)
-        gid, welcome, tree = self._conversations.entering.start_direct(unit, knock.key_package)
+        gid, welcome, tree = self._conversations.entering.start_direct(
+            unit, them.identity, knock.key_package
+        )
         self._add_contact(unit, them.identity, knock.name, gid)
         reply = KnockReply(welcome=welcome, tree=tree, name=self._me.name)
         self._outbox.deposit(
@@ -482,7 +548,9 @@ class Invites:
         return row is not None
 
     def _add_contact(self, unit: Unit, identity: bytes, name: str, gid: bytes) -> None:
-        """Add a contact under this name, or one made from it if it looks like another contact's."""
+        """Add a contact under this name, or one made from it if it looks like another contact's.
+        They wait for no answer any more."""
+        self.visitors.forget(unit, identity)
         if unit.db.execute(
             "UPDATE contact SET conversation = ? WHERE identity = ? RETURNING 1", (gid, identity)
         ).fetchone():

@@ -22,7 +22,8 @@ than most have."""
 class Pace:
     """The pace of one connection in one direction."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = MOST_BYTES) -> None:
+        self._most = most
         self.window = LEAST_BYTES
         """The bytes that may be under way at once."""
 
@@ -46,4 +47,4 @@ class Pace:
             fitting = max(fitting, self.window + LARGE_CELL)
         elif not is_full:
             fitting = max(fitting, self.window)
-        self.window = max(LEAST_BYTES, min(fitting, 2 * self.window, MOST_BYTES))
+        self.window = max(LEAST_BYTES, min(fitting, 2 * self.window, self._most))

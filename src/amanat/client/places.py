@@ -83,9 +83,7 @@ class Places:
     @property
     def has_news(self) -> bool:
         """Whether a relay of the owner has new places of which we have yet to tell people."""
-        return (
-            self._read.execute("SELECT 1 FROM meta WHERE key = ?", (_NEWS,)).fetchone() is not None
-        )
+        return bool(self._read.all(f"SELECT 1 FROM meta WHERE key = '{_NEWS}'"))  # noqa: S608
 
     def end_news(self, unit: Unit) -> None:
         """Record that we have told people."""

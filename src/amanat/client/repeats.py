@@ -108,8 +108,7 @@ class Repeats:
 
     def is_due(self, *, now: int) -> bool:
         """Whether any repeat is due, or has to end."""
-        row = self._read.execute("SELECT 1 FROM repeat WHERE due_at <= ?", (now,)).fetchone()
-        return row is not None
+        return self._read.is_due("SELECT min(due_at) FROM repeat", now)
 
     def due(self, kind: Kind, *, now: int) -> list[bytes]:
         """The repeats of a kind that are due, or have to end."""

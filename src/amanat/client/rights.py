@@ -14,6 +14,7 @@ from msgspec import structs
 from amanat import mls
 from amanat.errors import InvalidCommit, InvalidCredential
 from amanat.protocol.identity import (
+    Address,
     Credential,
     Leaf,
     check_credential,
@@ -31,7 +32,7 @@ from amanat.protocol.messages import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from amanat.mls import Member, ReadCommit
 
@@ -52,7 +53,7 @@ class Deed(StrEnum):
     ADMINISTER = "administer"
     """To change the rights of others."""
     PLACE = "place"
-    """To set the relay of its epoch drops."""
+    """To set the relay of its epoch drops, wherever that is."""
 
 
 class Person(NamedTuple):
@@ -107,9 +108,9 @@ def may(
 ) -> bool:
     """Whether a person may do this deed in a group, to the person `whom` if it is done to one.
 
-    In a 1:1 conversation both may place it, and nobody may do anything else. Leaving, and letting
-    go a member who leaves, needs no right. A Commit by somebody who is no admin must not both add
-    people and remove an admin.
+    In a 1:1 conversation both may place it, and nobody may do anything else. Leaving, letting go a
+    member who leaves, and taking a group along (`taken_along`) need no right. A Commit by somebody
+    who is no admin must not both add people and remove an admin.
     """
     in_charge = admins(policy, people)
     if all(person.identity != identity for person in people):
@@ -151,10 +152,13 @@ def judge(
     info = decode_commit_info(commit.aad) if commit.aad else CommitInfo(leaves=[])
     try:
         added = [check_credential(add.credential, signer=add.signer) for add in commit.adds]
-        for add in commit.adds:
-            decode_leaf(add.leaf)
+        leaves = {person.leaf_index: person.leaf for person in people}
         for update in commit.updates:
-            _judge_update(by_leaf, update)
+            leaves[update.leaf_index] = _judge_update(by_leaf, update)
+        home = leaves[committer.leaf_index].addresses[0]
+        for leaf_index in commit.removes:
+            leaves.pop(leaf_index, None)
+        after = [*leaves.values(), *(decode_leaf(add.leaf) for add in commit.adds)]
     except InvalidCredential:
         raise InvalidCommit from None
     if len(people) + len(added) - len(commit.removes) > most:
@@ -163,7 +167,18 @@ def judge(
     gone = [by_leaf.get(leaf_index) for leaf_index in commit.removes]
     _judge_members(policy, people, committer.identity, new, gone, info.leaves, group=group)
     if commit.policy_new is not None:
-        _judge_policy(policy, decode_policy(commit.policy_new), people, committer.identity)
+        new_policy = decode_policy(commit.policy_new)
+        along = taken_along(policy, after, home)
+        _judge_policy(policy, new_policy, people, committer.identity, along=along)
+
+
+def taken_along(policy: Policy, leaves: Iterable[Leaf], home: Address) -> Policy:
+    """The policy with which these leaves remain in a group: placed at the committer's home if
+    nobody is at its relay any longer, because nobody could make another epoch drop there."""
+    relays = {address.relay.key for leaf in leaves for address in leaf.addresses}
+    if policy.relay.key in relays:
+        return policy
+    return structs.replace(policy, relay=home.relay, region=home.region)
 
 
 def _judge_rejoin(policy: Policy, people: Sequence[Person], commit: ReadCommit) -> None:
@@ -209,7 +224,7 @@ def is_leaving(person: Person, leaves: Sequence[Leave], *, group: bytes) -> bool
     return False
 
 
-def _judge_update(by_leaf: dict[int, Person], update: Member) -> None:
+def _judge_update(by_leaf: dict[int, Person], update: Member) -> Leaf:
     before = by_leaf.get(update.leaf_index)
     after = read_member(update.leaf_index, update.credential, update.signer, update.leaf)
     # A device may refresh its keys. Its identity, and the membership that the leaf stands for, may
@@ -221,6 +236,7 @@ def _judge_update(by_leaf: dict[int, Person], update: Member) -> None:
         or after.leaf.nonce != before.leaf.nonce
     ):
         raise InvalidCommit
+    return after.leaf
 
 
 def _judge_members(
@@ -251,7 +267,7 @@ def _judge_members(
 
 
 def _judge_policy(
-    before: Policy, after: Policy, people: Sequence[Person], committer: bytes
+    before: Policy, after: Policy, people: Sequence[Person], committer: bytes, *, along: Policy
 ) -> None:
     # Built from the policy before, so that no field that nobody may change can be forgotten here.
     renamed = structs.replace(before, name=after.name)
@@ -263,11 +279,12 @@ def _judge_policy(
         may_rename=after.may_rename,
     )
     placed = structs.replace(administered, relay=after.relay, region=after.region)
+    is_along = (after.relay, after.region) == (along.relay, along.region)
     if (
         after != placed
         or (before.direct and after == before)
         or (renamed != before and not may(before, people, committer, Deed.RENAME))
         or (administered != renamed and not may(before, people, committer, Deed.ADMINISTER))
-        or (placed != administered and not may(before, people, committer, Deed.PLACE))
+        or not (placed == administered or is_along or may(before, people, committer, Deed.PLACE))
     ):
         raise InvalidCommit

@@ -1,8 +1,8 @@
-"""The schema of a vault: its tables as they are today, and the steps that upgrade an older vault.
+"""The schema of a vault: its first tables, and how a vault comes to the tables of today.
 
-Version 0.1.0 makes the tables of `SCHEMA`, and no version before it was released. A change to them
-is one more step at the end of `STEPS`, and `SCHEMA` stays unchanged: a new vault is made by
-`SCHEMA` and all steps, and an older one takes the steps that it lacks.
+The first vaults had the tables of `SCHEMA`, which stays unchanged. A change to them is one more
+step (steps.py): a new vault is made by `SCHEMA` and all steps, and an older one takes the steps
+that it lacks.
 
 Times whose names end in `_at` are in Unix milliseconds. `gid` is the MLS group id of a
 conversation, `identity` a person's Ed25519 public key, `signer` the signature key of one of their
@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import sqlite3
 from typing import TYPE_CHECKING
+
+from amanat.client.steps import STEPS as STEPS  # noqa: PLC0414  # named with the schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -563,85 +565,6 @@ CREATE TABLE telling (
 """The tables that version 0.1.0 makes."""
 BASE = 32
 """The version of a vault that `SCHEMA` makes; an older one is refused."""
-STEPS: tuple[str, ...] = (
-    """
--- A conversation that we have left and whose texts the person has deleted: shown nowhere. Its row
--- stays, so that no number is used twice if we are let in again.
-ALTER TABLE desk ADD COLUMN is_hidden INTEGER NOT NULL DEFAULT 0;
-
--- People whom the person had blocked and who are no contacts any more: we keep nothing that they
--- say in groups.
-CREATE TABLE shut_out (identity BLOB PRIMARY KEY) STRICT, WITHOUT ROWID;
-""",
-    """
--- What each person says they have read of our messages: everything up to `seq`.
-CREATE TABLE read_by (
-    gid BLOB NOT NULL, identity BLOB NOT NULL, seq INTEGER NOT NULL,
-    PRIMARY KEY (gid, identity)
-) STRICT, WITHOUT ROWID;
-
--- How far we have told them that we have read.
-ALTER TABLE heard ADD COLUMN told_read INTEGER NOT NULL DEFAULT 0;
-""",
-    """
--- Whose vault this is. Their identity always stands at this place of a credential.
-CREATE VIEW me AS SELECT substr(value, 5, 32) AS identity FROM meta WHERE key = 'credential';
-
--- How many texts of others a conversation holds since its read mark. Triggers keep this count: a
--- list of all conversations would otherwise count up to a thousand rows of each.
-ALTER TABLE tally ADD COLUMN unread INTEGER NOT NULL DEFAULT 0;
-INSERT OR IGNORE INTO tally (gid, held) SELECT gid, 0 FROM conversation;
-UPDATE tally SET unread = (
-    SELECT count(*) FROM conversation AS c JOIN message AS m ON m.gid = c.gid AND m.row > c.read_row
-    WHERE c.gid = tally.gid AND m.identity != (SELECT identity FROM me)
-);
-
-DROP TRIGGER message_came;
-DROP TRIGGER message_went;
-DROP TRIGGER message_moved;
-CREATE TRIGGER message_came AFTER INSERT ON message BEGIN
-    INSERT OR IGNORE INTO tally (gid, held) VALUES (new.gid, 0);
-    UPDATE tally SET held = held + 1, unread = unread + coalesce(
-        new.row > (SELECT read_row FROM conversation WHERE gid = new.gid)
-        AND new.identity != (SELECT identity FROM me), 0
-    ) WHERE gid = new.gid;
-END;
-CREATE TRIGGER message_went AFTER DELETE ON message BEGIN
-    UPDATE tally SET held = held - 1, unread = unread - coalesce(
-        old.row > (SELECT read_row FROM conversation WHERE gid = old.gid)
-        AND old.identity != (SELECT identity FROM me), 0
-    ) WHERE gid = old.gid;
-END;
-CREATE TRIGGER message_moved AFTER UPDATE OF gid ON message BEGIN
-    INSERT OR IGNORE INTO tally (gid, held) VALUES (new.gid, 0);
-    UPDATE tally SET held = held - 1, unread = unread - coalesce(
-        old.row > (SELECT read_row FROM conversation WHERE gid = old.gid)
-        AND old.identity != (SELECT identity FROM me), 0
-    ) WHERE gid = old.gid;
-    UPDATE tally SET held = held + 1, unread = unread + coalesce(
-        new.row > (SELECT read_row FROM conversation WHERE gid = new.gid)
-        AND new.identity != (SELECT identity FROM me), 0
-    ) WHERE gid = new.gid;
-END;
-CREATE TRIGGER conversation_came AFTER INSERT ON conversation BEGIN
-    INSERT OR IGNORE INTO tally (gid, held) VALUES (new.gid, 0);
-    UPDATE tally SET unread = (
-        SELECT count(*) FROM message WHERE gid = new.gid AND row > new.read_row
-        AND identity != (SELECT identity FROM me)
-    ) WHERE gid = new.gid;
-END;
-CREATE TRIGGER conversation_read AFTER UPDATE OF read_row ON conversation BEGIN
-    UPDATE tally SET unread = unread - (
-        SELECT count(*) FROM message WHERE gid = new.gid AND row > old.read_row
-        AND row <= new.read_row AND identity != (SELECT identity FROM me)
-    ) + (
-        SELECT count(*) FROM message WHERE gid = new.gid AND row > new.read_row
-        AND row <= old.read_row AND identity != (SELECT identity FROM me)
-    ) WHERE gid = new.gid;
-END;
-""",
-)
-"""The statements that upgrade a vault of version `BASE` to the next version, and so on."""
 VERSION = BASE + len(STEPS)
 """The version of today's vaults, in `PRAGMA user_version`; a newer one is refused."""
 

@@ -35,10 +35,7 @@ class Search:
 
         Raises BadArgument if there is no word.
         """
-        asked = folding.words(words)
-        if not asked:
-            raise BadArgument("search for a word at least")
-        query = " ".join(f'"{word}"' for word in asked) + " *"
+        query = query_of(words)
         rows = self._read.execute(
             "SELECT m.gid, m.row FROM said JOIN message AS m ON m.row = said.rowid"
             " WHERE said MATCH ?1 AND (?2 IS NULL OR m.gid = ?2)"
@@ -46,6 +43,14 @@ class Search:
             (query, gid, before, max(1, min(many, MAX_FOUND))),
         ).fetchall()
         return [(bytes(where), int(row)) for where, row in rows]
+
+
+def query_of(words: str) -> str:
+    """The query of an index for all of these words. Raises BadArgument if there is none."""
+    asked = folding.words(words)
+    if not asked:
+        raise BadArgument("search for a word at least")
+    return " ".join(f'"{word}"' for word in asked) + " *"
 
 
 def marks(text: str, words: str) -> list[tuple[int, int]]:

@@ -11,6 +11,7 @@ count for the stretches beside it, until a message comes or goes.
 
 from __future__ import annotations
 
+import itertools
 from enum import StrEnum, unique
 from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple, Self, assert_never
@@ -18,7 +19,8 @@ from typing import TYPE_CHECKING, NamedTuple, Self, assert_never
 import msgspec
 
 from amanat.errors import AmbiguousName, BadArgument, UnknownMessage
-from amanat.protocol.messages import Kind
+from amanat.protocol.files import decode_file
+from amanat.protocol.messages import FileKind, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -103,6 +105,14 @@ class Entry(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
     """Whether it is one of our notes to ourselves."""
     is_forwarded: bool
     """Whether its author says that they forward somebody's words."""
+    file: bytes | None
+    """The announcement of its file (messages.File), if it is one."""
+    is_near: bool
+    """Whether the file rests at a relay at which its author is reached."""
+    blob: bytes | None
+    """The blob that holds the file, if all of it is here."""
+    is_played: bool
+    """Whether the person has played the file."""
     reactions: dict[bytes, str] = {}
     """The reactions, by identity. They come from a statement of their own."""
 
@@ -268,6 +278,32 @@ class Transcript:
         """The message in a row, if it is here."""
         return next(iter(self.entries(gid, [row])), None)
 
+    def files(
+        self,
+        gid: bytes,
+        *,
+        before: Position | None,
+        after: Position | None,
+        many: int,
+        pictures: bool = False,
+    ) -> list[Entry]:
+        """The messages that are files, the newest first: the last of those before a position, or
+        the first of those after one; at most `many`. With `pictures`, only pictures that are
+        here."""
+        many = max(1, min(many, MAX_STRETCH))
+        place, is_back = before or after, after is None or before is not None
+        which = "TRUE" if place is None else f"{_AT} {'<' if is_back else '>'} (?, ?, ?, ?)"
+        which += " AND f.blob IS NOT NULL" if pictures else ""
+        # There are far fewer files than messages, so the statement begins with them.
+        rows = self._read.execute(
+            "SELECT m.row, f.body FROM file AS f"  # noqa: S608
+            " CROSS JOIN message AS m ON m.gid = f.gid AND m.id = f.id"
+            f" WHERE f.gid = ? AND {which} ORDER BY {_BACK if is_back else _ORDER} LIMIT ?",
+            (gid, *(place or ()), -1 if pictures else many),
+        )
+        found = (row for row, body in rows if not pictures or _is_picture(body))
+        return self.entries(gid, list(itertools.islice(found, many)))[::-1]
+
     def entries(self, gid: bytes | None, rows: Sequence[int]) -> list[Entry]:
         """The messages in these rows: of one conversation, in its order, or of any, in none."""
         # One statement for each thousand rows, because SQLite limits the number of parameters.
@@ -295,12 +331,14 @@ class Transcript:
             " AND identity = m.identity AND kind = ?),"
             " m.sent_at, m.kept_at, m.expires_at, m.envelope, m.is_delivered,"
             " m.identity = ? AND EXISTS (SELECT 1 FROM waiting WHERE gid = m.gid"
-            " AND envelope = m.envelope AND kind = ?),"
-            " m.seq > c.counted, c.state = 'notes', m.is_forwarded"
+            " AND envelope = m.envelope AND kind IN (?, ?)),"
+            " m.seq > c.counted, c.state = 'notes', m.is_forwarded,"
+            " f.body, coalesce(f.is_near, 0), f.blob, coalesce(f.is_played, 0)"
             " FROM message AS m JOIN conversation AS c ON c.gid = m.gid"
+            " LEFT JOIN file AS f ON f.gid = m.gid AND f.id = m.id"
             " LEFT JOIN message AS q ON q.gid = m.gid AND q.id = m.reply_to"
             f" WHERE m.row IN ({marks}) AND (? IS NULL OR m.gid = ?)",
-            (Kind.EDIT, self._identity, Kind.TEXT, *rows, gid, gid),
+            (Kind.EDIT, self._identity, Kind.TEXT, Kind.FILE, *rows, gid, gid),
         ).fetchall()
         entries = msgspec.convert(found, list[Entry], strict=False)  # SQLite's 0 and 1 are bools
         if not reactions:
@@ -460,3 +498,8 @@ class Transcript:
             known = {}
             self._known[gid] = (total, newest), known
         return known
+
+
+def _is_picture(body: bytes) -> bool:
+    """Whether the announcement of a file is that of a picture."""
+    return decode_file(body).kind is FileKind.PICTURE

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, MutableMapping
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
     import sqlite3
@@ -22,10 +22,15 @@ V = TypeVar("V")
 
 
 class Reader:
-    """A read-only view of a vault."""
+    """A read-only view of a vault.
+
+    It remembers the answers to the questions of each tick until a unit ends, because nothing else
+    changes the vault: a client in which nothing happens reads nothing.
+    """
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
+        self._remembered: dict[str, list[Any]] = {}
 
     def execute(self, query: str, values: Sequence[object] = ()) -> sqlite3.Cursor:
         """The rows that a SELECT finds. Raises TypeError for any other statement."""
@@ -33,9 +38,38 @@ class Reader:
             raise TypeError(f"only a unit of work may do this: {query}")
         return self._db.execute(query, values)
 
+    def all(self, query: str) -> list[Any]:
+        """All rows that a SELECT finds, remembered until the next unit ends. Within a unit, the
+        rows include the unit's own changes. Raises TypeError for any other statement."""
+        if self._db.in_transaction:
+            return self.execute(query).fetchall()
+        rows = self._remembered.get(query)
+        if rows is None:
+            rows = self._remembered[query] = self.execute(query).fetchall()
+        return rows
+
+    def is_due(self, first: str, now: int) -> bool:
+        """Whether a time has come: the first of some, which `first` selects in Unix milliseconds,
+        or NULL if there is none."""
+        ((at,),) = self.all(first)
+        return at is not None and at <= now
+
+    def due(self, source: str, at: str, now: int) -> list[bytes]:
+        """The conversations in which the time in the column `at` of a table or subquery, in Unix
+        milliseconds, has come."""
+        if not self.is_due(f"SELECT min({at}) FROM {source}", now):  # noqa: S608
+            return []
+        rows = self.execute(f"SELECT DISTINCT gid FROM {source} WHERE {at} <= ?", (now,))  # noqa: S608
+        return [gid for (gid,) in rows]
+
+    def forget(self) -> None:
+        """Remember nothing, because a unit has ended."""
+        self._remembered.clear()
+
     def turn_to(self, db: sqlite3.Connection) -> None:
         """Read from another connection to the same vault from now on."""
         self._db = db
+        self.forget()
 
 
 class Unit:

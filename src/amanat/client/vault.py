@@ -128,6 +128,7 @@ class Vault:
                 raise
         finally:
             unit.end()
+            self.read.forget()
         for told in self._after_commit:
             told()
 

@@ -79,7 +79,8 @@ class Waiting:
     def texts(self, gid: bytes) -> set[bytes]:
         """The ids of the envelopes of the waiting texts."""
         rows = self._read.execute(
-            "SELECT envelope FROM waiting WHERE gid = ? AND kind = ?", (gid, Kind.TEXT)
+            "SELECT envelope FROM waiting WHERE gid = ? AND kind IN (?, ?)",
+            (gid, Kind.TEXT, Kind.FILE),
         ).fetchall()
         return {row[0] for row in rows}
 

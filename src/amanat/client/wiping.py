@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from typing import TYPE_CHECKING
 
-from amanat.client import unlock_file, vault
+from amanat.client import blobs, unlock_file, vault
 from amanat.errors import NoProfile
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def wipe(directory: Path) -> bool:
             is_forgotten = unlock_file.forget_entries(directory)
             for path in unlock_file.files(directory):
                 _overwrite(path)
+            shutil.rmtree(directory / blobs.DIRECTORY, ignore_errors=True)
             for pattern in _FILES:
                 for path in directory.glob(pattern):
                     path.unlink(missing_ok=True)

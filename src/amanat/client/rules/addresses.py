@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec import structs
+
 from amanat.client.profile import read_homes
 from amanat.client.rules.roster import Group, decode_new_addresses
 from amanat.protocol import codec
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from amanat.client.rules.roster import Roster
     from amanat.client.rules.saying import Saying
     from amanat.client.unit import Unit
-    from amanat.protocol.identity import Address
+    from amanat.protocol.identity import Address, Leaf
 
 
 class Addresses:
@@ -111,6 +113,13 @@ class Addresses:
         return own != ours or not all(
             then.relay.says_as(today.relay) for then, today in zip(own, ours, strict=True)
         )
+
+    def new_leaf(self, group: Group) -> Leaf | None:
+        """Our leaf in a group with our addresses of today, if it has others."""
+        if not self.has_new_addresses_since(group):
+            return None
+        own = next(p for p in group.people if p.signer == self._me.signer).leaf
+        return structs.replace(own, addresses=self._me.addresses)
 
     def arrived_at(self, unit: Unit, gid: bytes, signer: bytes, drop_id: bytes) -> None:
         """Record that a member's cell arrived in one of our buckets."""

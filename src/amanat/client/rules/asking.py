@@ -94,5 +94,5 @@ class Asking:
 
     def awaited(self) -> list[tuple[bytes, FileRef]]:
         """The (gid, file) pairs of the help that we are to fetch."""
-        rows = self._read.execute("SELECT gid, ref FROM comeback WHERE ref IS NOT NULL").fetchall()
+        rows = self._read.all("SELECT gid, ref FROM comeback WHERE ref IS NOT NULL")
         return [(gid, decode_file_ref(ref)) for gid, ref in rows]

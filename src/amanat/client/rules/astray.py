@@ -190,10 +190,8 @@ class Astray:
 
     def behind(self, now: int) -> list[bytes]:
         """The groups of which messages, but not the drop, have long said that they have gone on."""
-        rows = self._read.execute(
-            "SELECT DISTINCT gid FROM early WHERE kept_at <= ?", (now - BEHIND_MS,)
-        ).fetchall()
-        return [gid for (gid,) in rows if self.may_doubt(gid, None, now=now)]
+        early = self._read.due("early", "kept_at", now - BEHIND_MS)
+        return [gid for gid in early if self.may_doubt(gid, None, now=now)]
 
     def ask_on(self, unit: Unit, gid: bytes) -> None:
         """Ask contacts how the group went on from here."""

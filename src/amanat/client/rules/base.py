@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from amanat.client.blobs import Blobs
 from amanat.client.branches import Branches
 from amanat.client.claims import Claims
 from amanat.client.history import History
@@ -19,6 +20,7 @@ from amanat.client.rules.outbox import Outbox
 from amanat.client.rules.posting import Posting
 from amanat.client.rules.reads import Reads
 from amanat.client.rules.sent import Sent
+from amanat.client.transfers import Transfers
 from amanat.client.whereabouts import Whereabouts
 
 if TYPE_CHECKING:
@@ -53,4 +55,6 @@ class Base:
         self.repeats = Repeats(vault)
         self.offers = Offers(vault)
         self.lineages = Lineages(vault, engine)
+        self.blobs = Blobs(vault)
+        self.transfers = Transfers(vault)
         self.branches = Branches(vault, engine, self.lineages, me)

@@ -86,10 +86,8 @@ class Comebacks:
 
     def is_due(self, now: int) -> bool:
         """Whether we have to ask somebody, or to decide on a branch."""
-        row = self._read.execute(
-            "SELECT 1 FROM comeback WHERE digest IS NULL AND ask_due_at <= ?", (now,)
-        ).fetchone()
-        return row is not None or bool(self._branches.due(now))
+        asking = "SELECT min(ask_due_at) FROM comeback WHERE digest IS NULL"
+        return self._read.is_due(asking, now) or bool(self._branches.due(now))
 
     def act(self, unit: Unit) -> None:
         """Ask the contacts whom it is time to ask, and decide on the branches that are due."""

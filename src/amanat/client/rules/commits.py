@@ -71,6 +71,7 @@ if TYPE_CHECKING:
     from amanat.client.rules.saying import Saying
     from amanat.client.rules.warnings import Warnings
     from amanat.client.unit import Memory, Unit
+    from amanat.protocol.identity import Leaf
 
 LEAVE_TURN_MS = 15_000
 """Each further member waits this much longer before committing a change that all of them would
@@ -134,6 +135,8 @@ class _Plan(NamedTuple):
     removes: list[int]
     leaves: list[Leave]
     policy: bytes | None
+    leaf: Leaf | None
+    """Our leaf, if it needs new addresses."""
     is_refresh: bool
 
 
@@ -207,6 +210,7 @@ class Commits:
             removes=plan.removes,
             policy=plan.policy,
             update=plan.is_refresh or bool(plan.removes),
+            leaf=codec.encode(plan.leaf) if plan.leaf else None,
             aad=codec.encode(CommitInfo(leaves=plan.leaves)),
         )
         unit.db.execute(
@@ -240,16 +244,13 @@ class Commits:
         ).fetchall()
         is_refresh = False
 
-        def may(deed: Deed, whom: bytes | None = None) -> bool:
-            return self._roster.is_active(gid) and rights.may(
-                group.policy, group.people, self._me.identity, deed, whom
-            )
-
         for row, word, data in rows:
             kind = Wish(word)
-            deed = kind.deed
             gone = [p for p in group.people if p.identity == data]
-            moot = deed is not None and not may(deed, data)
+            moot = kind.deed is not None and not (
+                self._roster.is_active(gid)
+                and rights.may(group.policy, group.people, self._me.identity, kind.deed, data)
+            )
             match kind:
                 case Wish.ADD:
                     moot = moot or bool(gone)
@@ -285,11 +286,15 @@ class Commits:
             adds = {}  # in the next epoch: a joiner could take the freed leaf and its rights
         if not (adds or removes or is_refresh or policy != group.policy):
             return None
+        leaf = self._addresses.new_leaf(group)
+        joiners = [self._roster.person_of(one, now=unit.now) for one in adds.values()]
+        policy = _along(policy, group, leaf, removes, joiners)
         return _Plan(
             adds,
             sorted(set(removes)),
             leaves,
             codec.encode(policy) if policy != group.policy else None,
+            leaf,
             is_refresh,
         )
 
@@ -456,8 +461,7 @@ class Commits:
 
     def refused(self, now: int) -> list[bytes]:
         """The groups in which a relay has refused our Commit and it is time to make another."""
-        rows = self._read.execute("SELECT gid FROM refused WHERE again_at <= ?", (now,)).fetchall()
-        return [gid for (gid,) in rows]
+        return self._read.due("refused", "again_at", now)
 
     def try_again(self, unit: Unit, gid: bytes) -> None:
         """Make another Commit in place of the one that a relay has refused."""
@@ -647,6 +651,23 @@ def decode_leave(data: bytes) -> Leave:
 def _renewed(updates: Iterable[mls.Member]) -> set[bytes]:
     """The identities whose leaves a Commit renews."""
     return {check_credential(one.credential, signer=one.signer).identity for one in updates}
+
+
+def _along(
+    policy: Policy,
+    group: Group,
+    own: Leaf | None,
+    removes: Iterable[int],
+    joiners: Iterable[rights.Person],
+) -> Policy:
+    """The policy with which a Commit of ours leaves a group: it takes the group along if it has to.
+    `own` is our leaf if the Commit renews it."""
+    leaves = {person.leaf_index: person.leaf for person in group.people}
+    home = leaves[group.view.own_leaf] = own or leaves[group.view.own_leaf]
+    for index in set(removes):
+        del leaves[index]
+    come = [person.leaf for person in joiners]
+    return rights.taken_along(policy, [*leaves.values(), *come], home.addresses[0])
 
 
 _Setting: TypeAlias = Literal[Wish.ADMIN, Wish.NO_ADMIN, Wish.RENAME, Wish.ROLES, Wish.PLACE]

@@ -119,6 +119,10 @@ class Cursors:
         self._taken[drop_id], fresh = self.continued(drop_id, cells, take)
         return fresh
 
+    def is_at_end(self, drop_id: bytes, cells: wire.Cells) -> bool:
+        """Whether a reply only says that we have read all of a drop. Raises like `advance`."""
+        return not cells.cells and self.continued(drop_id, cells, 0)[0] == self._cursor(drop_id)
+
     def passed_over(self, drop_id: bytes, cursor: Cursor) -> None:
         """Move to this cursor, because no cell up to it is for us (`continued`)."""
         self._passed[drop_id] = cursor
@@ -245,8 +249,8 @@ class Cursors:
 
     def again(self) -> int | None:
         """The seq after which we have to read our own bucket again; None if we do not have to."""
-        row = self._vault.read.execute("SELECT value FROM meta WHERE key = 'again'").fetchone()
-        return int.from_bytes(row[0], "big") if row else None
+        rows = self._vault.read.all("SELECT value FROM meta WHERE key = 'again'")
+        return int.from_bytes(rows[0][0], "big") if rows else None
 
     def read_again(self, unit: Unit, after: int) -> None:
         """Mark our own bucket to be read again from after a seq. We take no cell twice."""

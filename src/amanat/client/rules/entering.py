@@ -113,18 +113,17 @@ class Entering:
         self._naming = naming
         self._astray = astray
 
-    def start_direct(self, unit: Unit, key_package: bytes) -> tuple[bytes, bytes, bytes]:
-        """Start the 1:1 conversation with the person of a KeyPackage: (gid, Welcome, tree).
-
-        Raises InvalidKeyPackage or InvalidCredential.
-        """
-        them = self._roster.person_of(key_package, now=unit.now)
+    def start_direct(
+        self, unit: Unit, identity: bytes, key_package: bytes
+    ) -> tuple[bytes, bytes, bytes]:
+        """Start the 1:1 conversation with somebody, by a KeyPackage of theirs that the caller has
+        checked: (gid, Welcome, tree)."""
         gid = secrets.token_bytes(16)
         self._create(
             unit,
             gid,
             mls.HYBRID_SUITE,
-            direct=sorted([self._me.identity, them.identity]),
+            direct=sorted([self._me.identity, identity]),
             name="",
             admins=[],
         )

@@ -126,6 +126,17 @@ class Epochs:
         ).fetchone()
         return row[0] if row else b""
 
+    def create(self, relay: bytes, drop: Drop, days: int) -> wire.Create:
+        """The request that a relay make a drop."""
+        return wire.Create(
+            0,
+            self._access(relay),
+            drop.drop_id,
+            token_hash(drop.drop_id, drop.append_token),
+            token_hash(drop.drop_id, drop.read_token),
+            days,
+        )
+
     def queue_create(
         self,
         unit: Unit,
@@ -137,14 +148,7 @@ class Epochs:
         after_ms: int = 0,
     ) -> None:
         """Ask a relay to make a drop. `about` is its name in the outbox."""
-        request = wire.Create(
-            0,
-            self._access(relay.key),
-            drop.drop_id,
-            token_hash(drop.drop_id, drop.append_token),
-            token_hash(drop.drop_id, drop.read_token),
-            days,
-        )
+        request = self.create(relay.key, drop, days)
         self._outbox.queue(
             unit, relay, request, purpose=Purpose.CREATE, about=about, due_at=unit.now + after_ms
         )

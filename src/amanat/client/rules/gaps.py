@@ -289,6 +289,8 @@ class Gaps:
 
     def due(self, now: int) -> list[Gap]:
         """The gaps for which we are to ask now."""
+        if not self._read.is_due("SELECT min(ask_due_at) FROM heard", now):
+            return []
         rows = self._read.execute(
             "SELECT gid, signer, identity FROM heard WHERE ask_due_at <= ?", (now,)
         ).fetchall()

@@ -74,6 +74,7 @@ if TYPE_CHECKING:
     from amanat.client.rules.repair import Repairs
     from amanat.client.rules.roster import Roster
     from amanat.client.rules.saying import Saying
+    from amanat.client.rules.sharing import Sharing
     from amanat.client.rules.warnings import Warnings
     from amanat.client.rules.wishes import Wishes
     from amanat.client.unit import Unit
@@ -99,6 +100,7 @@ class Hearing:
         commits: Commits,
         wishes: Wishes,
         joining: Joining,
+        sharing: Sharing,
     ) -> None:
         self._cursors = base.cursors
         self._engine = base.engine
@@ -126,6 +128,7 @@ class Hearing:
         self._commits = commits
         self._wishes = wishes
         self._joining = joining
+        self._sharing = sharing
 
     def read_epoch(
         self, unit: Unit, gid: bytes, epoch: int, cells: wire.Cells, *, take: int
@@ -425,6 +428,8 @@ class Hearing:
         match kind:
             case Kind.TEXT | Kind.EDIT | Kind.REACTION | Kind.DELETE | Kind.TIMER:
                 unit.events += self._history.take(unit, gid, sender, signer, envelope)
+            case Kind.FILE | Kind.FILE_WANTED | Kind.FILE_AGAIN:
+                self._sharing.take(unit, gid, sender, signer, kind, envelope)
             case Kind.RECEIPT | Kind.HEARTBEAT:
                 pass  # they hold nothing but their acks and their place
             case Kind.KEY_PACKAGES:

@@ -182,10 +182,10 @@ class Joining:
         """The announced Welcomes that we are to fetch. One into a conversation that we are in waits
         until we are not: we may have been removed without knowing it yet, or be in somebody else's
         group of that id."""
-        rows = self._read.execute(
+        rows = self._read.all(
             "SELECT gid, inviter, ref FROM joining WHERE NOT EXISTS (SELECT 1 FROM conversation"
             " WHERE conversation.gid = joining.gid AND state IN ('active', 'leaving'))"
-        ).fetchall()
+        )
         return [AnnouncedWelcome(gid, by, decode_file_ref(ref)) for gid, by, ref in rows]
 
     def forget_welcomes(self, unit: Unit) -> None:

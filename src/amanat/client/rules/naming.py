@@ -34,6 +34,7 @@ class Naming:
     def __init__(self, base: Base, *, warnings: Warnings, roster: Roster, saying: Saying) -> None:
         self._me = base.me
         self._vault = base.vault
+        self._read = base.read
         self._history = base.history
         self._warnings = warnings
         self._roster = roster
@@ -97,7 +98,7 @@ class Naming:
             self._rename_stranger(unit, gid, sender, earlier[1] if earlier else "", new.name)
             return
         before, direct = contact
-        name, known = self._fit(unit, sender, new.name)
+        name, known = self._fit(sender, new.name)
         if name != before:
             unit.db.execute("UPDATE contact SET name = ? WHERE identity = ?", (name, sender))
             self._warn_of(unit, direct, sender, known)
@@ -106,21 +107,30 @@ class Naming:
     def called(self, unit: Unit, gid: bytes, identity: bytes, name: str) -> str:
         """The name under which to show a new contact who calls themselves this, or who has told us
         another name in a group. Their conversation is `gid`."""
-        said = unit.db.execute(
-            "SELECT name FROM new_name WHERE identity = ?", (identity,)
-        ).fetchone()
-        shown, known = self._fit(unit, identity, said[0] if said else name)
+        shown, known = self._fit(identity, self._said(identity) or name)
         self._warn_of(unit, gid, identity, known)
         return shown
 
-    def _fit(self, unit: Unit, identity: bytes, name: str) -> tuple[str, str]:
+    def called_once_met(self, identity: bytes, name: str) -> str:
+        """The name under which to show a stranger who calls themselves this: the one that they
+        would have as a contact."""
+        return self._fit(identity, self._said(identity) or name)[0]
+
+    def _said(self, identity: bytes) -> str:
+        """The name that somebody has told us in a conversation; empty if they have told none."""
+        said = self._read.execute(
+            "SELECT name FROM new_name WHERE identity = ?", (identity,)
+        ).fetchone()
+        return str(said[0]) if said else ""
+
+    def _fit(self, identity: bytes, name: str) -> tuple[str, str]:
         """The name under which to show a contact who calls themselves this, and the name of another
         contact that it looks like; empty if there is none.
 
         If it looks like another contact's name, or ours, we add a number, so that nobody slips into
         a known name. They are another person, or the same person with another key.
         """
-        rows = unit.db.execute(
+        rows = self._read.execute(
             "SELECT name FROM contact WHERE identity != ? ORDER BY name", (identity,)
         ).fetchall()
         taken = [row[0] for row in rows]

@@ -186,10 +186,10 @@ class Rejoining:
 
     def tries(self) -> list[Try]:
         """Our external Commits whose fate is open."""
-        rows = self._read.execute(
+        rows = self._read.all(
             "SELECT gid, digest, relay, judged, epoch, secret, region, signers FROM comeback"
             " WHERE digest IS NOT NULL"
-        ).fetchall()
+        )
         return [
             Try(
                 gid,

@@ -112,6 +112,9 @@ class Saying:
         from which it comes. Raises like send_text.
         """
         words = self._history.words(gid, target)
+        row = self._read.execute("SELECT 1 FROM file WHERE gid = ? AND id = ?", (gid, target))
+        if row.fetchone() is not None:
+            raise BadArgument("this message is a file, which is sent again with all of its bytes")
         text = Text(words, None, self._history.timer(to), is_forwarded=True)
         (kept,) = self.do(unit, to, Kind.TEXT, codec.encode(text))
         return kept.row
@@ -164,19 +167,23 @@ class Saying:
         if not text or len(text.encode()) > MAX_TEXT_BYTES:
             raise MessageTooLarge(f"{len(text.encode())} bytes; 1 to {MAX_TEXT_BYTES} can be sent")
 
-    def do(
-        self, unit: Unit, gid: bytes, kind: Kind, body: bytes
-    ) -> list[TextArrived | MessageChanged]:
-        """Send an envelope that changes the history, and apply it here as everybody will. While we
-        are out of step, it waits. In our notes there is nobody to send it to."""
-        state = self._roster.state(gid)
-        if state not in (State.ASTRAY, State.NOTES):
+    def check_may_say(self, gid: bytes) -> None:
+        """Raise NotAMember or Blocked if nothing can be said in a conversation."""
+        if self._roster.state(gid) not in (State.ASTRAY, State.NOTES):
             self._roster.require_active(gid)
         group = self._roster.group(gid)
         if group.policy.direct and len(group.identities) == 1:
             raise NotAMember("the other has left this conversation")
         if self._history.is_shut(gid):
             raise Blocked
+
+    def do(
+        self, unit: Unit, gid: bytes, kind: Kind, body: bytes
+    ) -> list[TextArrived | MessageChanged]:
+        """Send an envelope that changes the history, and apply it here as everybody will. While we
+        are out of step, it waits. In our notes there is nobody to send it to."""
+        self.check_may_say(gid)
+        state = self._roster.state(gid)
         if state is State.ACTIVE:
             envelope = self.say(unit, gid, kind, body)
         elif state is State.NOTES:
@@ -229,7 +236,8 @@ class Saying:
             sent_at=word.sent_at,
             kind=kind,
             body=body,
-            acks=self._acks(unit, gid),
+            # The announcement of a file is longer than most texts, and shall look like one.
+            acks=self._few_acks(unit, gid) if kind is Kind.FILE else self._acks(unit, gid),
             more=self._more(unit, gid),
         )
         data = codec.encode(envelope)
@@ -312,6 +320,12 @@ class Saying:
         is_small = self._roster.has_receipts(gid)
         unread = self._reads.unread(gid) if is_small and self._reads.are_told else None
         return self._gaps.acks(unit, gid, MAX_ACKS if is_small else MAX_ACKS_LARGE, unread=unread)
+
+    def _few_acks(self, unit: Unit, gid: bytes) -> list[Ack]:
+        unread = None
+        if self._roster.has_receipts(gid) and self._reads.are_told:
+            unread = self._reads.unread(gid)
+        return self._gaps.acks(unit, gid, MAX_ACKS_LARGE, unread=unread)
 
     def say_waiting(self, unit: Unit, gid: bytes) -> None:
         """Say the words that waited until we were in step."""

@@ -103,7 +103,7 @@ class Sending:
 
     def lanes(self) -> list[Lane]:
         """All lanes in which rows wait, due or not."""
-        rows = self._read.execute("SELECT DISTINCT relay, purpose = 'file' FROM outbox").fetchall()
+        rows = self._read.all("SELECT DISTINCT relay, purpose = 'file' FROM outbox")
         return [Lane(relay, bool(is_file)) for relay, is_file in rows]
 
     def due(self, lane: Lane, most: int, *, now: int) -> list[Row]:

@@ -251,8 +251,7 @@ class Sent:
 
     def beats_due(self, now: int) -> list[bytes]:
         """The conversations in which a heartbeat may be due."""
-        rows = self._read.execute("SELECT gid FROM conversation WHERE beat_due_at <= ?", (now,))
-        return [row[0] for row in rows.fetchall()]
+        return self._read.due("conversation", "beat_due_at", now)
 
     def beat(self, unit: Unit, gid: bytes, *, has_receipts: bool, is_telling: bool) -> bool:
         """Whether to send a heartbeat now, because not everybody has confirmed our last word, or

@@ -114,18 +114,21 @@ class Wishes:
 
     def bring_along(self, unit: Unit, left: Iterable[bytes]) -> None:
         """Move the Commits of groups from relays with these keys to our home, where we may decide
-        that."""
+        that. Elsewhere our leaf says at once that we are no longer there, so that the last to go
+        takes the group along."""
         home, relays = self._me.home, set(left)
         place = json.dumps([codec.encode(home.address).hex(), home.region]).encode()
         rows = unit.db.execute("SELECT gid FROM conversation WHERE state = 'active'").fetchall()
         for (gid,) in rows:
             group = self._roster.group(gid)
-            if group.policy.relay.key in relays and rights.may(
-                group.policy, group.people, self._me.identity, Deed.PLACE
-            ):
+            if group.policy.relay.key not in relays:
+                continue
+            if rights.may(group.policy, group.people, self._me.identity, Deed.PLACE):
                 unit.db.execute("DELETE FROM intent WHERE gid = ? AND kind = 'place'", (gid,))
                 self._commits.wish(unit, gid, Wish.PLACE, place, due_at=unit.now)
-                self._commits.attempt(unit, gid)
+            else:
+                self._commits.wish(unit, gid, Wish.REFRESH, b"", due_at=unit.now)
+            self._commits.attempt(unit, gid)
 
     def refresh(self, unit: Unit, gid: bytes) -> None:
         """Refresh the keys of our leaf, if somebody spoke since the last time."""

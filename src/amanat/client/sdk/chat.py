@@ -11,6 +11,7 @@ from amanat.client.sdk.views import UnprovenView
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from amanat.client.sdk.files import Source
     from amanat.client.sdk.reading import Reading
     from amanat.client.sdk.views import (
         Contact,
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
         Summary,
     )
     from amanat.client.shell.runtime import Runtime
-    from amanat.client.transcript import Scroll
+    from amanat.client.transcript import Position, Scroll
 
 
 class Chat:
@@ -56,6 +57,62 @@ class Chat:
         IdentityChanged, UnknownMessage or AmbiguousName.
         """
         return self._writing.send(self.gid, text, reply_to=reply_to)
+
+    async def send_file(
+        self,
+        source: Source,
+        *,
+        text: str = "",
+        name: str | None = None,
+        media_type: str = "",
+        reply_to: str = "",
+        album: bytes = b"",
+    ) -> int:
+        """Begin to send a file, given by its path or as a stream of bytes, or a picture or a voice
+        note that `amanat.media` has made anew, which leave without a name; returns the id of its
+        transfer once the vault has all of it, so that `source` may go. The file is said, with
+        `text` beside it, once our relay has taken it. In our notes it is said at once: then the id
+        is 0.
+
+        It is shown under `name`, or under that of the path, made safe. Files with the same `album`,
+        8 random bytes, belong together. Raises BadArgument, FileOverLimit, FileCovered, DiskFull,
+        and like `send`.
+        """
+        answered = self._transcript.find(self.gid, reply_to) if reply_to else None
+        (number,) = await self._reading.files.send(
+            self.gid,
+            [source],
+            name=name,
+            text=text,
+            reply_to=answered,
+            media_type=media_type,
+            album=album,
+        )
+        return number
+
+    def forward_file(self, message: str, to: bytes) -> int:
+        """Begin to send the file of a message of this conversation into the one with the gid `to`,
+        marked as forwarded; returns the id of its transfer, or 0 in our notes. It gets a secret of
+        its own, and names neither the author nor this conversation. Raises like `send_file`,
+        NoFile, and FileIncomplete unless the file is here."""
+        mid = self._transcript.find(self.gid, message)
+        return self._reading.files.forward(self.gid, mid, to)
+
+    def files(
+        self,
+        *,
+        before: Position | None = None,
+        after: Position | None = None,
+        many: int = 30,
+        pictures: bool = False,
+    ) -> list[Message]:
+        """The messages that are files, the newest first: of those before a position the last, or of
+        those after one the first, and at most `many` (transcript.MAX_STRETCH). With `pictures`,
+        only pictures that are here."""
+        entries = self._transcript.files(
+            self.gid, before=before, after=after, many=many, pictures=pictures
+        )
+        return self._reading.shown(self.gid, entries)
 
     def forward(self, message: str, to: bytes) -> int:
         """Say the words of a text of this conversation in the one with the gid `to`, marked as

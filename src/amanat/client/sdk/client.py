@@ -22,14 +22,17 @@ from amanat.client.parts import Parts, assemble, store_delta
 from amanat.client.places import Places
 from amanat.client.routes import Routes
 from amanat.client.sdk.chat import Chat
+from amanat.client.sdk.imports import Imports
 from amanat.client.sdk.offers import Offers
 from amanat.client.sdk.read_marks import ReadMarks
 from amanat.client.sdk.reading import Reading
 from amanat.client.sdk.standing import Standing
 from amanat.client.sdk.together import Together
 from amanat.client.sdk.unlocking import Unlocking
+from amanat.client.sdk.visitors import Visitors
 from amanat.client.shell.agenda import Agenda
 from amanat.client.shell.buckets import Buckets
+from amanat.client.shell.carrier import Carrier
 from amanat.client.shell.drawing import draw_first
 from amanat.client.shell.exits import Exits
 from amanat.client.shell.fetches import Fetches
@@ -118,6 +121,7 @@ class Client:
         routes.moved |= parts.moves.destinations(now=run.now())
         pausing = Pausing(run)
         Sender(run, routes, pausing)
+        carrier = Carrier(run, routes, pausing)
         self._looks = Looks(run, routes, pausing)
         self._buckets = Buckets(run, routes, pausing)
         self._fetches = Fetches(run, routes, pausing)
@@ -129,9 +133,17 @@ class Client:
         self.watch = Watch(run, routes, self.home)
         """The ledgers and the move notices of our relays."""
         self._reading = Reading(run)
+        self.files = self._reading.files
+        """The files that are on their way."""
+        self.files.is_covered = lambda: bool(routes.period_s)
+        self.files.has = carrier.has
         self._standing = Standing(run, routes, self._buckets, self._reading)
         self.offers = Offers(run, self._reading)
         """The groups that contacts ask us to join."""
+        self.imports = Imports(run)
+        """The chats that the person brought along from other messengers."""
+        self.visitors = Visitors(run)
+        """The people who have knocked on our invites and wait for our answer."""
         self.read_marks = ReadMarks(run)
         """Whether the others learn what we have read."""
         self.unlocking = Unlocking(run)
@@ -164,8 +176,12 @@ class Client:
         first = parse_address(relay)
         other = parse_address(fallback) if fallback else None
         through = parse_proxy(proxy, proxy_login) if proxy else None
-        behind = around._replace(network=Proxied(around.network, through))
-        homes = await draw_first(first, access, other, fallback_access, behind)
+        network = Proxied(around.network, through)
+        behind = around._replace(network=network)
+        try:
+            homes = await draw_first(first, access, other, fallback_access, behind)
+        finally:
+            await network.end()
         home, second = homes[0], homes[1] if fallback else None
 
         def fill(unit: Unit, new: Vault) -> None:
@@ -206,6 +222,7 @@ class Client:
 
     def start(self) -> None:
         """Begin to send and to read, in the background."""
+        self._conversations.blobs.sweep()
         self._agenda.begin_clock(self._run.now())
         with self._unit() as unit:
             self._conversations.claims.begin(unit)

@@ -11,6 +11,8 @@ from amanat.client.desk import Desk
 from amanat.client.holding import DEPOSIT, HOLD, By
 from amanat.client.people import Known, Names, People
 from amanat.client.rules.sent import first_of
+from amanat.client.rules.sharing import Shared
+from amanat.client.sdk.files import Files
 from amanat.client.sdk.views import (
     Contact,
     ConversationView,
@@ -24,18 +26,28 @@ from amanat.client.sdk.views import (
 from amanat.client.sdk.writing import Writing
 from amanat.client.state import State
 from amanat.client.transcript import Progress, Transcript
-from amanat.errors import AmbiguousName, NotAMember, UnknownContact, UnknownConversation
+from amanat.errors import (
+    AmbiguousName,
+    NotAMember,
+    UnknownContact,
+    UnknownConversation,
+    UsageError,
+)
+from amanat.protocol.files import decode_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from amanat.client.desk import Line
+    from amanat.client.sdk.files import FileView
     from amanat.client.shell.runtime import Runtime
     from amanat.client.transcript import Entry, Scroll
     from amanat.protocol.messages import Policy
 
 T = TypeVar("T")
 
+_A_FILE = "\U0001f4ce"
+"""Stands for a file without words where a text answers it: a paper clip."""
 _ONLY_HERE = "these are your notes: they stay in this vault, and nothing of them goes to any relay"
 
 
@@ -55,6 +67,7 @@ class Reading:
         self.desk = Desk(parts.vault)
         self.transcript = Transcript(parts.vault, self._me.identity)
         self.writing = Writing(run, self.transcript, self.desk)
+        self.files = Files(run)
 
     def contacts(self) -> list[Contact]:
         """Everyone we can write to, by name."""
@@ -278,7 +291,7 @@ class Reading:
             and Quote(
                 id=quote.id.hex(),
                 sender=names[quote.identity] if quote.identity else "",
-                text=quote.text or "",
+                text=_A_FILE if quote.text == "" else quote.text or "",
             ),
             is_edited=entry.is_edited,
             is_forwarded=entry.is_forwarded,
@@ -291,8 +304,15 @@ class Reading:
             read_by=[names[identity] for identity in read_by],
             read_of=others,
             position=entry.position,
+            file=self._file(entry),
             writing=self.writing,
         )
+
+    def _file(self, entry: Entry) -> FileView | None:
+        if entry.file is None:
+            return None
+        shared = Shared(decode_file(entry.file), entry.is_near, entry.blob, entry.is_played)
+        return self.files.view(entry.gid, entry.id, shared)
 
     def messages(self, gid: bytes, *, after: int = 0) -> list[Message]:
         """The texts of a conversation in its order, from rows above `after` only."""
@@ -429,7 +449,7 @@ def _first(name: str, *ranks: list[ConversationView]) -> ConversationView:
     return pick([c for c in found if c.is_live] or found, name, UnknownConversation)
 
 
-def pick(found: list[T], name: str, missing: type[UnknownContact | UnknownConversation]) -> T:
+def pick(found: list[T], name: str, missing: type[UsageError]) -> T:
     """The only item of `found`. Raises `missing` if there is none, AmbiguousName if there are
     several."""
     if not found:

@@ -16,6 +16,7 @@ from amanat.protocol.days import date_of
 if TYPE_CHECKING:
     from amanat.client.holding import By, Outbound
     from amanat.client.routes import Means
+    from amanat.client.sdk.files import FileView
     from amanat.client.sdk.writing import Writing
     from amanat.client.transcript import Position, Progress
 
@@ -41,7 +42,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     in its conversation. Of a text that `is_forwarded` the sender says that the words are somebody
     else's; nobody vouches for that. `read_by` are the names of those who say that they have read a
     text of ours, and `read_of` is the number of people it was for; empty and 0 where nobody is told
-    such things.
+    such things. `file` is None unless the message is a file; its `text` are the words beside it.
     """
 
     # A Struct, as Summary is: a list of all conversations makes one of each for each of them.
@@ -64,6 +65,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     read_by: list[str]
     read_of: int
     position: Position
+    file: FileView | None
     writing: Writing
     """The object that carries out the methods below."""
 
@@ -112,6 +114,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
             "state": self.state,
             "read_by": self.read_by,
             "read_of": self.read_of,
+            "file": None if self.file is None else self.file.as_json(),
         }
 
 
@@ -362,6 +365,35 @@ class GroupOffer(NamedTuple):
             "name": self.name,
             "by": self.by_name,
             "asked_at": self.asked_at,
+            "expires_at": self.expires_at,
+        }
+
+
+class VisitorView(NamedTuple):
+    """Somebody who has knocked on an invite of ours and waits for our answer. `id` is that of the
+    invite: 8 hex digits; times are Unix milliseconds.
+
+    `name` is the name under which they would be a contact: the one that they give themselves, with
+    a number if it looks like another contact's. They are blocked if we have parted with them while
+    they were.
+    """
+
+    id: str
+    identity: bytes
+    name: str
+    greeting: str
+    is_blocked: bool
+    knocked_at: int
+    expires_at: int
+
+    def as_json(self) -> dict[str, object]:
+        """The fields that commands print."""
+        return {
+            "id": self.id,
+            "name": self.name,
+            "greeting": self.greeting,
+            "blocked": self.is_blocked,
+            "knocked_at": self.knocked_at,
             "expires_at": self.expires_at,
         }
 

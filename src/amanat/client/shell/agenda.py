@@ -24,6 +24,9 @@ it did not write."""
 EXPIRE_EVERY_MS = 3_600_000
 """How often the client looks for data that it has kept long enough."""
 
+_LATE_INTENTS = "(SELECT gid, due_at FROM intent WHERE kind IN ('let-go', 'outrun'))"
+"""The intents that wait for our turn. All others are tried when they begin."""
+
 
 class Agenda:
     """The agenda of one client."""
@@ -63,6 +66,7 @@ class Agenda:
                 if now < self._run.latest:
                     self.begin_clock(now)
                 self._do_due(now)
+                self._remove_blobs()
             self._begin_due()
             await asyncio.sleep(self._tick_s())
 
@@ -83,6 +87,7 @@ class Agenda:
             self._history.begin_clock(unit)
             self._chains.begin_clock(unit)
             self._conversations.wishes.begin_clock(unit)
+            self._conversations.sharing.transfers.begin_clock(unit)
             unit.events += self._history.expire(unit)
         self._run.latest = now
         self._expire_at = self._write_at = 0
@@ -108,23 +113,19 @@ class Agenda:
         # In a covered client a receipt takes the place of a word, so it goes along with the next
         # one.
         is_silent = bool(self._routes.period_s and self._sending.holds_any())
-        receipts_due = "SELECT gid FROM conversation WHERE ack_due_at <= ?"
-        for gid in [] if is_silent else self._due(receipts_due, now):
+        for gid in [] if is_silent else self._read.due("conversation", "ack_due_at", now):
             with self._unit() as unit:
                 rules.saying.send_receipt(unit, gid)
-        for gid in self._due(
-            "SELECT DISTINCT gid FROM intent WHERE due_at <= ? AND kind IN ('let-go', 'outrun')",
-            now,
-        ):
+        for gid in self._read.due(_LATE_INTENTS, "due_at", now):
             with self._unit() as unit:
                 rules.commits.attempt(unit, gid)
         for gid in rules.commits.refused(now):
             with self._unit() as unit:
                 rules.commits.try_again(unit, gid)
-        for gid in self._due("SELECT gid FROM conversation WHERE refresh_due_at <= ?", now):
+        for gid in self._read.due("conversation", "refresh_due_at", now):
             with self._unit() as unit:
                 rules.wishes.refresh(unit, gid)
-        if self._due("SELECT secret FROM invite WHERE answer_at <= ?", now):
+        if self._read.is_due("SELECT min(answer_at) FROM invite", now):
             with self._unit() as unit:
                 self._invites.answer_late(unit)
         for gid in rules.astray.behind(now):
@@ -153,6 +154,14 @@ class Agenda:
                     if self._cursors.refute_hearsay(unit, home.bucket.drop_id):
                         rules.warnings.doubt_relay(unit, None, None)
 
+    def _remove_blobs(self) -> None:
+        """Remove the files of blobs whose messages have gone."""
+        blobs = self._conversations.blobs
+        if ended := blobs.gone():
+            removed = [one for one in ended if blobs.remove(one)]
+            with self._unit() as unit:
+                blobs.removed(unit, removed)
+
     def _ask_and_say_again(self, now: int) -> None:
         """Ask for envelopes that have not arrived, and send again those that others may lack."""
         rules = self._conversations
@@ -177,6 +186,3 @@ class Agenda:
                 self._me.former[:] = profile.read_former(self._vault)
                 self._chains.new_homes()
             self._buckets.forget(home)
-
-    def _due(self, query: str, now: int) -> list[bytes]:
-        return [row[0] for row in self._read.execute(query, (now,)).fetchall()]

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 LARGE_WAIT_S = 20
 """How long a member of a large group waits at its epoch drop at a time, in seconds. Between two
 waits it checks whether anything else is due."""
+_FOLLOWED = (
+    "(SELECT gid, look_due_at FROM conversation WHERE state IN ('active', 'leaving', 'astray'))"
+)
+"""The conversations whose epoch drops we read."""
 
 
 class Looks:
@@ -45,12 +49,7 @@ class Looks:
         run.at_due(self._begin)
 
     def _begin(self) -> None:
-        due = self._read.execute(
-            "SELECT gid FROM conversation WHERE look_due_at <= ?"
-            " AND state IN ('active', 'leaving', 'astray')",
-            (self._now(),),
-        ).fetchall()
-        for (gid,) in due:
+        for gid in self._read.due(_FOLLOWED, "look_due_at", self._now()):
             if ("look", gid) not in self._tasks:
                 self._spawn(("look", gid), self._look(gid))
         for attempt in self._rejoining.tries():
@@ -106,10 +105,11 @@ class Looks:
             except NoSuchDrop:  # nobody has made it yet, so nobody has spoken yet
                 if wait:
                     await asyncio.sleep(self._tick_s())
-            with self._unit() as unit:
-                self._conversations.entering.mark_sure(unit, gid, epoch, sure)
-                self._conversations.commits.append_again(unit, gid, taken)
-                self._conversations.commits.has_looked(unit, gid, epoch)
+            if taken or self._is_in(gid, epoch):
+                with self._unit() as unit:
+                    self._conversations.entering.mark_sure(unit, gid, epoch, sure)
+                    self._conversations.commits.append_again(unit, gid, taken)
+                    self._conversations.commits.has_looked(unit, gid, epoch)
         except (Unavailable, PeerError, TrustError) as error:
             relay = self._conversations.epochs.epoch_relay(gid, epoch)
             if isinstance(error, Unavailable):
@@ -121,12 +121,18 @@ class Looks:
                         self._conversations.commits.cut_off(unit, gid)
             await self._rest_after(error, relay, drop.drop_id)
 
+    def _is_in(self, gid: bytes, epoch: int) -> bool:
+        roster = self._conversations.roster
+        return roster.reads_drops(gid) and roster.group(gid).view.epoch == epoch
+
     async def _read_page(self, gid: bytes, epoch: int, drop: Drop, *, wait: int) -> bool:
         """Take one reply of an epoch drop; returns whether there is more."""
         link = await self._routes.to(self._conversations.epochs.epoch_relay(gid, epoch))
         after = self._cursors.read_from(drop.drop_id)
         request = wire.Read(0, drop.drop_id, drop.read_token, after, wire.MAX_CELLS, wait)
         cells = await link.request(request, wire.Cells)
+        if self._cursors.is_at_end(drop.drop_id, cells):
+            return False
         last = cells.first + len(cells.cells) - 1
         while self._conversations.roster.reads_drops(gid) and epoch in dict(
             self._conversations.epochs.epoch_drops(gid)

@@ -74,11 +74,12 @@ class Runtime:
         return feed
 
     async def stop(self) -> None:
-        """Cancel all running tasks."""
+        """Cancel all running tasks, and drop all connections."""
         tasks = list(self.tasks.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self.network.end()
 
     def end_feeds(self) -> None:
         """End all feeds."""
