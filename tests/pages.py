@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import functools
 import json
@@ -20,24 +21,12 @@ from relays import RelayProcess
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 
-    from playwright.async_api import BrowserContext, Page
+    from playwright.async_api import Browser, BrowserContext, Page, Playwright
 
     from amanat.page.server import Server
 
 UNLOCK = Unlock(key=bytes(32))
 P = ParamSpec("P")
-
-
-def in_a_loop(test: Callable[P, Coroutine[None, None, None]]) -> Callable[P, None]:
-    """A coroutine as a test: it runs in a loop of its own."""
-
-    @functools.wraps(test)
-    def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        asyncio.run(test(*args, **kwargs))
-
-    return run
-
-
 SWITCHES = [
     "--no-sandbox",
     "--disable-gpu",
@@ -46,8 +35,96 @@ SWITCHES = [
     "--disable-component-update",
     "--disable-sync",
 ]
+SHELL = "chromium-headless-shell"
+"""Chromium without the parts of it that show windows: what a page sees is the same, and it takes
+half the time of a processor."""
 CAMERA = ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
 """A camera that somebody allows."""
+
+
+END_S = 30
+"""Seconds in which a browser ends what was opened in it. One test in thousands waited for ever."""
+
+
+class Loop:
+    """The loop of all tests of a process that need a browser, and the Chromium that they share. To
+    start another for each of them took a second of the processor."""
+
+    def __init__(self) -> None:
+        self._runner = asyncio.Runner()
+        self._chromium: Browser | None = None
+        self._driver = self._runner.run(self._start())
+
+    async def _start(self) -> Playwright:
+        driver = await async_playwright().start()
+        self._own = asyncio.all_tasks() - {asyncio.current_task()}
+        return driver
+
+    def run(self, test: Coroutine[None, None, None]) -> None:
+        """Run a test, and end the tasks that it has left behind."""
+        try:
+            self._runner.run(test)
+        finally:
+            self._runner.run(self._end_of_test())
+
+    async def _end_of_test(self) -> None:
+        left = asyncio.all_tasks() - self._own - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+
+    @contextlib.asynccontextmanager
+    async def chromium(self, *switches: str) -> AsyncIterator[Browser]:
+        """The shared Chromium, which has a camera that somebody allows; or if there are further
+        switches, one that ends with the test."""
+        if switches:
+            async with await self._launch(*switches) as chromium:
+                yield chromium
+            return
+        if self._chromium is None or not self._chromium.is_connected():
+            self._chromium = await self._launch()
+        yield self._chromium
+
+    async def end(self, context: BrowserContext) -> None:
+        """End what was opened in a browser, or leave the browser, if it does not end that."""
+        try:
+            async with asyncio.timeout(END_S):
+                await context.close()
+        except TimeoutError:
+            self._chromium = None
+
+    async def _launch(self, *switches: str) -> Browser:
+        return await self._driver.chromium.launch(
+            executable_path=shutil.which(SHELL), args=[*SWITCHES, *CAMERA, *switches]
+        )
+
+    def close(self) -> None:
+        """End all of it."""
+        self._runner.run(self._stop())
+        self._runner.close()
+
+    async def _stop(self) -> None:
+        if self._chromium is not None:
+            await self._chromium.close()
+        await self._driver.stop()
+
+
+@functools.cache
+def the_loop() -> Loop:
+    """The loop of this process, which ends with it."""
+    loop = Loop()
+    atexit.register(loop.close)
+    return loop
+
+
+def in_a_loop(test: Callable[P, Coroutine[None, None, None]]) -> Callable[P, None]:
+    """A coroutine as a test: it runs in the loop that has a browser."""
+
+    @functools.wraps(test)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        the_loop().run(test(*args, **kwargs))
+
+    return run
 
 
 @pytest.fixture
@@ -82,12 +159,13 @@ async def page_of(client: Client) -> AsyncIterator[Server]:
 
 @contextlib.asynccontextmanager
 async def browser(language: str, *switches: str) -> AsyncIterator[BrowserContext]:
-    async with async_playwright() as driver:
-        chromium = await driver.chromium.launch(
-            executable_path=shutil.which("chromium"), args=[*SWITCHES, *switches]
-        )
-        yield await chromium.new_context(locale=language)
-        await chromium.close()
+    """A browser of this language in which nothing was opened yet, as far as a page can tell."""
+    async with the_loop().chromium(*switches) as chromium:
+        context = await chromium.new_context(locale=language)
+        try:
+            yield context
+        finally:
+            await the_loop().end(context)
 
 
 async def opened(context: BrowserContext, server: Server | str) -> tuple[Page, list[str]]:
@@ -154,7 +232,10 @@ async def faults(tab: Page) -> list[str]:
     """The faults that axe finds in what is shown. It is not sure of a text that has the colour of
     its background, for that might be meant: we mean none. Where the colours are the browser's, it
     takes the background for white."""
-    found = (await Axe().run(tab)).response
+    axe = Axe()
+    if not await tab.evaluate("'axe' in window"):  # half a megabyte: once for each page
+        await tab.evaluate(axe.axe_script)
+    found = await tab.evaluate("axe.run({ resultTypes: ['violations'] })")
     is_ours = await tab.evaluate(
         "document.styleSheets.length > 0 && !matchMedia('(forced-colors: active)').matches"
     )
@@ -184,7 +265,13 @@ async def show_sheet(tab: Page, call: str) -> None:
 
 
 async def holds(tab: Page, expression: str) -> None:
-    """Wait until an expression is true; `wait_for_function` needs what the policy forbids."""
+    """Wait until an expression is true; `wait_for_function` needs what the policy forbids.
+
+    A property of an element that is not there, or not there at this moment, is not true.
+    """
+    asked = (
+        f"async () => {{ try {{ return !!(await ({expression})); }} catch {{ return false; }} }}"
+    )
     async with asyncio.timeout(30):
-        while not await tab.evaluate(expression):  # noqa: ASYNC110  # nothing tells of it
+        while not await tab.evaluate(asked):  # noqa: ASYNC110  # nothing tells of it
             await asyncio.sleep(0.05)

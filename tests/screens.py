@@ -7,12 +7,17 @@ client, and tells the page of events that take long to come about, such as the m
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from amanat import Client
+from PIL import Image
+
+from amanat import Client, media
+from amanat.media.voice import voice_note
 from pages import UNLOCK, show_sheet, until
+from recordings import SILENCE, ogg
 from ups import Window
 
 if TYPE_CHECKING:
@@ -334,6 +339,22 @@ async def offer(stage: Stage) -> None:
 
 
 @screen("list")
+async def visitor(stage: Stage) -> None:
+    knocked = {
+        "id": "1",
+        "name": NAMES[stage.language][2],
+        "greeting": "\n".join(TALK[stage.language]),
+        "blocked": False,
+        "knocked_at": 0,
+        "expires_at": 0,
+    }
+    parted = knocked | {"id": "2", "name": stage.friend, "greeting": "", "blocked": True}
+    stage.between.begun = {"visitors": [knocked, parted]}
+    await stage.reload()
+    await stage.tab.locator(".offer").first.wait_for()
+
+
+@screen("list")
 async def away(stage: Stage) -> None:
     await _list_of(stage)
     await stage.between.leave()
@@ -389,6 +410,52 @@ async def conversation_refused(stage: Stage) -> None:
 @screen("talk")
 async def notes(stage: Stage) -> None:
     await stage.open(await stage.window.word("notes"))
+
+
+@screen("talk")
+async def files(stage: Stage) -> None:
+    await _a_picture_and_a_file(stage)
+
+
+@screen("talk")
+async def picture_large(stage: Stage) -> None:
+    await _a_picture_and_a_file(stage)
+    await stage.tab.locator("article .picture").last.click()
+    await stage.tab.locator("dialog.large").wait_for()
+
+
+@screen("talk")
+async def gallery(stage: Stage) -> None:
+    await _a_picture_and_a_file(stage)
+    await stage.sheet(f"gallery.showGallery('{stage.alice.notes().gid.hex()}')")
+    await stage.tab.locator("dialog .tile img[src]").last.wait_for()
+
+
+@screen("talk")
+async def voice_notes(stage: Stage) -> None:
+    notes = stage.alice.notes()
+    await notes.send_file(voice_note(ogg([SILENCE] * 50 * 83), bytes(range(0, 256, 8))))
+    await notes.send_file(voice_note(ogg([SILENCE] * 50)), text=NOTE[stage.language])
+    await stage.open(await stage.window.word("notes"))
+    place = stage.tab.locator("article .voice .place").first
+    await place.press("PageUp")
+
+
+@screen("talk")
+async def voice_recording(stage: Stage) -> None:
+    await stage.open(stage.friend)
+    await stage.tab.locator("main textarea").fill("")  # a draft of another screen
+    await stage.press("record")
+    await stage.tab.locator(".recording .level").wait_for()
+
+
+async def _a_picture_and_a_file(stage: Stage) -> None:
+    notes, made = stage.alice.notes(), io.BytesIO()
+    Image.linear_gradient("L").save(made, "PNG")
+    await notes.send_file(await media.picture(made.getvalue()), text=NOTE[stage.language])
+    await notes.send_file(io.BytesIO(bytes(70_000)), name="map.pdf")
+    await stage.open(await stage.window.word("notes"))
+    await stage.tab.locator("article img[src]").last.wait_for()
 
 
 @screen("talk")
@@ -814,6 +881,11 @@ async def settings(stage: Stage) -> None:
 
 
 @screen("settings")
+async def files_kept(stage: Stage) -> None:
+    await stage.sheet("settings.showSettings()", "files")
+
+
+@screen("settings")
 async def health(stage: Stage) -> None:
     await stage.sheet("settings.showSettings()", "health")
 
@@ -863,7 +935,7 @@ async def wiped(stage: Stage) -> None:
 SHEETS = {
     "start": {"showStart"},
     "list": set[str](),
-    "talk": {"showDays", "showForward"},
+    "talk": {"showDays", "showFiles", "showForward", "showGallery", "showVoices"},
     "details": {
         *("showAdd", "showDetails", "showExport", "showNumber", "showRename", "showSaved"),
         "showTimer",
@@ -877,8 +949,8 @@ SHEETS = {
         *("showProxy", "showRegions"),
     },
     "settings": {
-        *("showAbout", "showChanged", "showEnd", "showHealth", "showPassphrase", "showSettings"),
-        "showWipe",
+        *("showAbout", "showChanged", "showEnd", "showHealth", "showKeeping", "showPassphrase"),
+        *("showSettings", "showWipe"),
     },
 }
 """The functions of the page that show something, by the area in which they are called."""
@@ -928,13 +1000,15 @@ async def _walk(alice: Client, maryam: Client, babak: Client, language: str) -> 
     for one in (maryam, babak):
         await until(one, lambda: any(not c.is_direct for c in one.conversations()))  # noqa: B023
     chat = alice.chat(gid)
+    chats = {one: one.chat(GROUP[language]) for one in (alice, maryam, babak)}
     for number, text in enumerate(WALK[language]):
-        (maryam, babak)[number % 2].chat(GROUP[language]).send(text)
-        await until(alice, lambda: chat.count() > number)  # noqa: B023
+        chats[(maryam, babak)[number % 2]].send(text)
+        for one, seen in chats.items():  # each text at the same place of everybody's list
+            await until(one, lambda: seen.count() > number)  # noqa: B023
     first, linked, named, *_ = chat.messages()
     first.react("👍")
-    babak.chat(GROUP[language]).messages()[0].react("👍")
-    maryam.chat(GROUP[language]).messages()[2].react("🔥")
+    chats[babak].messages()[0].react("👍")
+    chats[maryam].messages()[2].react("🔥")
     await until(alice, lambda: bool(chat.messages()[2].reactions))
     chat.forward(linked.id, alice.chat(NAMES[language][2]).gid)
     chat.send(TALK[language][1])

@@ -98,11 +98,12 @@ def test_a_link_works_once_and_soon(when: str) -> None:
         ({"Origin": "http://localhost:4000"}, 403),
     ],
 )
-def test_nobody_else_gets_the_socket(changed: dict[str, str | None], status: int) -> None:
+def test_nobody_else_gets_a_socket(changed: dict[str, str | None], status: int) -> None:
     at = Doors(4000)
     headers: dict[str, str | None] = {**enter(at), "Origin": ORIGIN, **changed}
     kept = {name: value for name, value in headers.items() if value is not None}
-    assert at.knock("GET", f"{at.path}live", kept, now=2) == Refused(status)
+    for socket in ("live", "bring"):
+        assert at.knock("GET", f"{at.path}{socket}", kept, now=2) == Refused(status)
 
 
 def test_no_other_path_or_method_is_answered() -> None:

@@ -15,6 +15,7 @@ from test_commands import parser_of
 EVERYWHERE = {"--json", "--profile", "--passphrase-fd", "--wait"}
 """The options of all commands: how the answer looks, and whose it is. A page is one person's."""
 SECRETS = "a field of the page holds what a command reads from a descriptor"
+BROUGHT = "the page brings the file over a socket of its own"
 LATER = "on the page it is added at home, once there is one"
 SHOWN = "the page shows it unasked"
 
@@ -41,9 +42,14 @@ PAGE = {
     "invite": by("invite", "withdraw invite", qr=SHOWN),
     "invites": by("invites"),
     "accept": by("accept", "read picture", file="the page reads a picture of the code"),
+    "knocks": by("knocks"),
+    "visitors": by("begin", "let in", "turn away"),
     "name": by("name"),
     "contacts": by("begin", "remove contact"),
-    "send": by("send", "notes"),
+    "send": by("send", "notes", file=BROUGHT, caption=BROUGHT, as_file=BROUGHT, voice=BROUGHT),
+    "files": by("transfers", "carry", "ask again", "notes"),
+    "fetch-rules": by("file rules"),
+    "save": by("fetch", "ticket", "notes"),
     "read": by("history", "notes", follow=SHOWN, all="a conversation holds all of it"),
     "search": by("search", notes="it searches what is open", many="it scrolls"),
     "forward": by("forward", "notes"),
@@ -87,15 +93,21 @@ PAGE = {
 NOT_ON_A_PAGE = {
     "run": "the page's process does it, as long as it runs",
     "up": "it is what opens the page",
+    "import": "chats are brought along by the command line alone",
+    "imported": "the page shows conversations, and these are none",
 }
 PERSONAL = [one for one in COMMANDS if one.needs in (Needs.CLIENT, Needs.BACKGROUND)]
 FIELDS = {
+    "--auto": "auto_bytes", "--room": "room_bytes",
     "--all": "", "--allow-regions": "regions", "--block": "is_blocked", "--confirm": "is_verified",
     "--everything": "chat", "--fallback": "relay", "--greeting": "greeting", "--keyring": "",
-    "--life": "life_s", "--name": "name", "--new-fd": "new", "--notes": "chat", "--of": "helper",
+    "--let-in": "visitor", "--life": "life_s", "--name": "name", "--new-fd": "new",
+    "--notes": "chat", "--of": "helper",
     "--off": "proxy", "--only-here": "for_everyone", "--outbound": "policy", "--proxy": "proxy",
     "--relay": "relay", "--remove": "contact may_remove", "--reply-to": "reply_to",
+    "--again": "message", "--cancel": "what", "--pause": "what", "--resume": "what",
     "--add": "may_add", "--rename": "may_rename", "--strict": "is_strict", "--to": "relay",
+    "--turn-away": "visitor",
     "--withdraw": "invite emoji is_admin is_verified", "--yes": "name chat",
 }  # fmt: skip
 """The fields of asks that stand for options; empty: a field that may hold nothing."""

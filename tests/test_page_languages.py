@@ -20,6 +20,7 @@ export const { emoji, faults, warnings } = English;
 export const words = {
   ...English.words,
   locale: "ru",
+  outside: "Эта ссылка больше не ведёт внутрь.",
   welcome: "Добро пожаловать",
   peopleOne: "{n} человек",
   peopleFew: "{n} человека",
@@ -54,4 +55,9 @@ async def test_a_third_language_is_one_file_beside_the_others(tmp_path: Path) ->
             tab, console = await opened(context, server)
             assert await tab.locator("html").get_attribute("lang") == "ru"
             assert console == []
+            # A link that no longer leads in says so in every language, this one among them.
+            await tab.goto(server.link().partition("?")[0])
+            said = tab.get_by_text("Эта ссылка больше не ведёт внутрь.")
+            assert await said.get_attribute("lang") == "ru"
+            assert await tab.locator("p[lang]").count() == 3
         await house.close()

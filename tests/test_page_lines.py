@@ -136,6 +136,8 @@ async def test_nothing_moves_for_whoever_wants_it_still_and_forced_colours_are_k
     async with talking(tmp_path, relay, texts=3) as talk:
         tab = talk.tab
         await tab.emulate_media(reduced_motion="reduce", forced_colors="active")
+        # A movement that began earlier may end.
+        await holds(tab, "document.getAnimations().length === 0")
         await talk.bubble("line 1").click(modifiers=["Control"])
         assert await tab.evaluate("document.getAnimations().length") == 0
         chosen = tab.locator(".chosen article")

@@ -45,11 +45,12 @@ MONTHS = {
 }
 """The months of the Gregorian calendar, in Persian."""
 ELSEWHERE = {
-    *("background-busy", "background-gone", "other-version", "output-failed"),
+    *("broken-export", "export-unfinished", "newer-export", "not-an-export", "open-dates"),
+    *("background-busy", "background-gone", "cluster-unready", "other-version", "output-failed"),
     *("bad-setting", "broken-certificate", "broken-control", "broken-report", "drop-moved"),
-    *("file-incomplete", "future-epoch", "id-in-use", "lab-missing", "move-refused"),
+    *("future-epoch", "id-in-use", "lab-missing", "move-refused", "unknown-import"),
     *("move-under-way", "not-installed", "notice-runs", "report-exists", "store-damaged"),
-    *("store-too-new", "store-too-old"),
+    *("scrub-under-way", "store-too-new", "store-too-old"),
 }
 """Errors of commands, relays and drills, and those that stay inside the client."""
 pytestmark = pytest.mark.e2e
@@ -206,7 +207,7 @@ async def test_somebodys_link_is_used_by_paste_and_a_bad_one_is_explained(
             await tab.get_by_role("alert").get_by_text(why).wait_for()
         await tab.get_by_label("Their link").fill(f"Here it is: {babak.invite()}")
         await sheet(tab, "Knock")
-        await tab.get_by_text("You knocked. The client of babak answers").wait_for()
+        await tab.get_by_text("You knocked. Once babak has let you in").wait_for()
         await sheet(tab, "Done")
         await tab.locator("chat-list a", has_text="babak").wait_for()
 
@@ -309,6 +310,52 @@ async def test_a_group_that_a_contact_offers_is_joined_declined_or_blocked(
         await cooks.get_by_role("button", name="Decline").click()
         await cooks.wait_for(state="detached")
         assert not alice.offers.all()
+
+
+VISITS = {
+    "en": ("When somebody knocks", "Let in", "Turn away", "has knocked and wants to meet you"),
+    "fa": (
+        "وقتی کسی با دعوت من در می‌زند", "راه دادن", "راه ندادن",
+        "در زده است و می‌خواهد با شما آشنا شود",
+    ),
+}  # fmt: skip
+"""The words of the page about people who knock, in each language."""
+
+
+@in_a_loop
+@pytest.mark.parametrize("language", ["en", "fa"])
+async def test_somebody_who_knocks_is_let_in_or_turned_away(
+    tmp_path: Path, relay: RelayProcess, language: str
+) -> None:
+    choice, let_in, turn_away, visits = VISITS[language]
+    address = str(relay.address)
+    async with (
+        page_of_alice(tmp_path, relay, language) as (alice, _, tab),
+        await Client.create(tmp_path / "babak", UNLOCK, name="babak", relay=address) as babak,
+        await Client.create(tmp_path / "mallory", UNLOCK, name="مریم", relay=address) as mallory,
+    ):
+        await sheet(tab, "Settings" if language == "en" else "تنظیمات")
+        await tab.get_by_label(choice).select_option("ask")
+        await until(alice, lambda: alice.visitors.knocks == "ask")
+        await tab.keyboard.press("Escape")
+        babak.accept(alice.invite(), "سلام <b>alice</b>\n" * 100)
+        mallory.accept(alice.invite())
+        first = tab.locator(".offer", has_text="babak")
+        second = tab.locator(".offer", has_text="مریم (2)")
+        await first.get_by_text(visits).wait_for()
+        assert await first.locator(".greeting").get_attribute("dir") == "rtl"
+        assert "<b>alice</b>" in await first.locator(".greeting").inner_text()
+        box = await first.bounding_box()
+        assert box is not None
+        assert box["height"] < 400
+        await second.get_by_role("button", name=turn_away).click()
+        await second.wait_for(state="detached")
+        await first.get_by_role("button", name=let_in).click()
+        await tab.locator("chat-list a", has_text="babak").wait_for()
+        await first.wait_for(state="detached")
+        assert alice.visitors.all() == []
+        await until(babak, lambda: len(babak.contacts()) == 1)
+        assert mallory.contacts() == []
 
 
 @in_a_loop

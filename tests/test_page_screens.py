@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pytest
 
 import screens
-from pages import CAMERA, browser, faults, in_a_loop, page_of, relay
+from pages import browser, faults, in_a_loop, page_of, relay
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,7 +67,7 @@ async def test_every_screen_is_accessible_and_fits_in_both_themes_and_languages(
     async with (
         screens.people(tmp_path, str(relay.address), language) as alice,
         page_of(alice) as server,
-        browser(language, *CAMERA) as context,
+        browser(language) as context,
         screens.staged(context, server, alice, language) as stage,
     ):
         await stage.tab.emulate_media(color_scheme=theme, reduced_motion="reduce")

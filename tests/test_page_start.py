@@ -203,8 +203,10 @@ async def test_a_locked_profile_answers_nothing_but_the_secret(tmp_path: Path) -
         assert json.loads(await house.attend(ask))["error"] == "profile-locked"
         wrong = page.protocol.Unlock(id=3, passphrase="wrong")
         assert json.loads(await house.attend(wrong))["error"] == "wrong-passphrase"
+        (tmp_path / "alice-local").rename(tmp_path / "elsewhere")
         again = page.protocol.Create(id=4, name="mallory", passphrase="x")
         assert json.loads(await house.attend(again))["error"] == "profile-exists"
+        assert not (tmp_path / "alice-local").exists()  # no relay is made for nobody
 
 
 @in_a_loop

@@ -181,6 +181,28 @@ async def meet(hand: Hand) -> None:
         await hand.tab.get_by_role("dialog").get_by_text("You knocked.").wait_for()
 
 
+COPY_PICTURE = """() => new Promise((done) => {
+    const canvas = document.createElement("canvas");
+    canvas.toBlob((blob) => done(
+        navigator.clipboard.write([new ClipboardItem({ "image/png": blob })])));
+})"""
+
+
+async def send_picture(hand: Hand) -> None:
+    await hand.tab.evaluate(COPY_PICTURE)
+    await hand.key("Control+v")
+    await hand.tab.get_by_role("dialog").get_by_role("button").first.wait_for()
+    await hand.choose("As a picture")
+    await hand.tab.locator("article.own .picture img").wait_for()
+
+
+async def see_pictures(hand: Hand) -> None:
+    await hand.press(hand.tab.locator("main > header .info"))
+    await hand.tab.get_by_role("dialog").get_by_text("Pictures and files").wait_for()
+    await hand.choose("Pictures and files")
+    await hand.tab.get_by_role("dialog").get_by_text("There is no picture").wait_for()
+
+
 IS_OPEN, IS_CLOSED = True, False
 TASKS: dict[str, tuple[bool, Callable[[Hand], Awaitable[None]]]] = {
     "write to somebody": (IS_CLOSED, write),
@@ -198,6 +220,8 @@ TASKS: dict[str, tuple[bool, Callable[[Hand], Awaitable[None]]]] = {
     "pin a conversation": (IS_CLOSED, pin),
     "begin a group with two people": (IS_CLOSED, begin_group),
     "meet somebody by the link they sent you": (IS_CLOSED, meet),
+    "send a picture that was copied": (IS_OPEN, send_picture),
+    "see the pictures of a conversation": (IS_OPEN, see_pictures),
 }
 
 

@@ -41,7 +41,7 @@ async def test_two_people_meet_by_a_picture_of_a_code_talk_and_make_a_group(
         link = await alice.tab.locator(".link code").inner_text()
         await babak.press("begin", "newContact", "useLink")
         await babak.tab.locator("h2").screenshot(path=tmp_path / "none.png")
-        await babak.tab.locator("input[type=file]").set_input_files(tmp_path / "none.png")
+        await babak.tab.locator('dialog input[type="file"]').set_input_files(tmp_path / "none.png")
         await babak.tab.get_by_role("alert").get_by_text(await babak.fault("no-code")).wait_for()
         async with babak.tab.expect_file_chooser() as chooser:
             await babak.press("fromPicture")

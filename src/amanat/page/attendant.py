@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, assert_never
 from amanat import __version__, qr
 from amanat.client import events
 from amanat.errors import UnknownConversation
-from amanat.page import emoji, protocol, records, settings
+from amanat.page import carrying, emoji, protocol, records, settings, telling
 from amanat.page.dwelling import dwell
-from amanat.page.meeting import gather, invite, meet
+from amanat.page.handing import PREVIEW, Part, Tickets, part, preview
+from amanat.page.meeting import answer, gather, invite, meet
 from amanat.page.talking import arrange, talk
 
 if TYPE_CHECKING:
     from amanat.client.sdk.client import Client
+    from amanat.client.sdk.files import ByteStream
     from amanat.client.sdk.views import Missing, Summary
 
 
@@ -26,6 +28,7 @@ class Attendant:
 
     def __init__(self, client: Client) -> None:
         self.client = client
+        self._tickets = Tickets()
         self._missing: dict[bytes, list[Missing]] = {}
         """The gaps of each conversation that the pages know."""
         if client.status().missing:
@@ -50,8 +53,12 @@ class Attendant:
             return invite(client, ask)
         if isinstance(ask, protocol.PeopleAsk):
             return meet(client, ask)
+        if isinstance(ask, protocol.AnswerAsk):
+            return answer(client, ask)
         if isinstance(ask, protocol.GroupAsk):
             return gather(client, ask)
+        if isinstance(ask, protocol.FileAsk):
+            return carrying.carry(client, self._tickets, ask)
         if isinstance(ask, protocol.Settings):
             return {"settings": settings.keep(client, ask.values)}
         if isinstance(ask, protocol.Emoji):
@@ -60,17 +67,26 @@ class Attendant:
             return {"text": await qr.read(ask.width, ask.height, ask.shades)}
         return await dwell(client, ask)
 
+    async def send_file(self, offer: protocol.Offer, source: ByteStream) -> object:
+        """Have a file sent that a page brings; the answer. Raises the errors of the SDK's calls."""
+        return await carrying.send(self.client, offer, source)
+
+    def media(self, ticket: str, wanted: str) -> Part | None:
+        """The part of a file that a browser wants; None for a ticket that we did not give. Raises
+        the errors of the SDK's calls."""
+        ticket, _, what = ticket.partition("/")
+        found = self._tickets.file(ticket)
+        if found is None:
+            return None
+        file = carrying.file(self.client, *found)
+        return preview(file) if what == PREVIEW else part(file, wanted)
+
     def share(self, ask: protocol.ClientAsk) -> list[bytes]:
         """The frames that tell other pages what an ask has changed, where no event tells them."""
         match ask:
             case protocol.Settings():
-                return [protocol.told("settings", settings=settings.kept(self.client))]
-            case (
-                protocol.Adds()
-                | protocol.ReadMarks()
-                | protocol.AcceptOffer()
-                | protocol.DeclineOffer()
-            ):
+                return [telling.told("settings", settings=settings.kept(self.client))]
+            case _ if isinstance(ask, protocol.AnswerAsk):
                 return self._tell_people()
             case protocol.Status() | protocol.Health():
                 return []
@@ -83,7 +99,7 @@ class Attendant:
             return self._tell(event)
         except UnknownConversation:
             gid = getattr(event, "gid", b"") or b""
-            return [protocol.told("gone", chat=gid.hex()), *self._tell_people()]
+            return [telling.told("gone", chat=gid.hex()), *self._tell_people()]
 
     def _tell(self, event: events.Event) -> list[bytes]:
         match event:
@@ -95,7 +111,7 @@ class Attendant:
             case events.SummaryChanged(gid):
                 return self._tell_summary(gid)
             case events.StateChanged(gid):
-                return [protocol.told("progress", chat=gid.hex()), *self._tell_summary(gid)]
+                return [telling.told("progress", chat=gid.hex()), *self._tell_summary(gid)]
             case events.PersonChanged(identity):
                 theirs = {c.conversation for c in self.client.contacts() if c.identity == identity}
                 lines = [
@@ -104,18 +120,25 @@ class Attendant:
                     if one.gid in theirs or (one.last and one.last.position.identity == identity)
                 ]
                 return [*self._tell_status(), *self._tell_people(), *lines]
-            case events.Offered():
+            case events.Offered() | events.Knocked():
                 return [*self._tell_status(), *self._tell_people()]
             case events.Warned() | events.StatusChanged():
                 return self._tell_status()
+            case events.TransferChanged(gid, transfer):
+                return self._tell_transfer(gid, transfer)
             case _:
                 assert_never(event)
 
     def _tell_message(self, gid: bytes, row: int) -> list[bytes]:
         message = self.client.chat(gid).message_at(row)
         if message is None:
-            return [protocol.told("gone", chat=gid.hex(), row=row)]
-        return [protocol.told("message", chat=gid.hex(), message=records.message(message))]
+            return [telling.told("gone", chat=gid.hex(), row=row)]
+        return [telling.told("message", chat=gid.hex(), message=records.message(message))]
+
+    def _tell_transfer(self, gid: bytes, number: int) -> list[bytes]:
+        one = self.client.files.transfer(number)
+        record = None if one is None else records.transfer(one)
+        return [telling.told("transfer", chat=gid.hex(), number=number, transfer=record)]
 
     def _tell_summary(self, gid: bytes) -> list[bytes]:
         return [_line(self.client.chat(gid).summary())]
@@ -128,11 +151,11 @@ class Attendant:
         return [] if missing == before else self._tell_status()
 
     def _tell_status(self) -> list[bytes]:
-        return [protocol.told("status", status=records.status(self.client))]
+        return [telling.told("status", status=records.status(self.client))]
 
     def _tell_people(self) -> list[bytes]:
-        return [protocol.told("people", **records.people(self.client))]
+        return [telling.told("people", **records.people(self.client))]
 
 
 def _line(summary: Summary) -> bytes:
-    return protocol.told("summary", summary=records.summary(summary))
+    return telling.told("summary", summary=records.summary(summary))

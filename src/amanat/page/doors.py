@@ -8,7 +8,7 @@ loopback. A request is let in only if all of these hold:
 - It brings the cookie. The cookie is given once, for the token of a link that nobody else has seen
   and that works for a minute. Cookies know no ports (RFC 6265, section 8.5), so its path is random:
   another server of 127.0.0.1 is neither sent it nor able to plant one in its place.
-- The socket is opened by the page itself (Origin).
+- A socket is opened by the page itself (Origin).
 
 The shell adds one more (`server`): the process at the other end is the same user's.
 """
@@ -29,10 +29,12 @@ SECRET_BYTES = 24
 MAX_LINKS = 16
 """Links that may be open at once."""
 COOKIE = "amanat"
+MEDIA = "media/"
+"""Where files that somebody has sent are, below the page's path: a ticket names each."""
 
 POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
-    " base-uri 'none'; form-action 'none'; frame-ancestors 'none';"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; media-src 'self';"
+    " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none';"
     " require-trusted-types-for 'script'; trusted-types 'none'"
 )
 """Nothing is loaded from elsewhere, no page frames ours, and no string becomes markup or code."""
@@ -44,22 +46,10 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Embedder-Policy": "require-corp",
-    "Permissions-Policy": "camera=(self), microphone=(), geolocation=()",
+    "Permissions-Policy": "camera=(self), microphone=(self), geolocation=()",
     "Connection": "close",
 }
 """Of every answer."""
-
-OUTSIDE = (
-    '<!doctype html><html lang="en"><meta charset="utf-8"><title>Amanat</title>'
-    '<meta name="viewport" content="width=device-width, initial-scale=1">'
-    '<meta name="color-scheme" content="light dark"><main><h1>Amanat</h1>'
-    "<p>This link no longer leads in. It works once, within a minute, and until the client stops."
-    " Run “amanat up” again: it gives you another.</p>"
-    '<p lang="fa" dir="rtl">این پیوند دیگر راه نمی‌دهد. هر پیوند یک بار، تا یک دقیقه و تا وقتی کار'
-    " می‌کند که برنامه نایستاده باشد. دوباره اجرا کنید: <bdi>amanat up</bdi></p></main>"
-).encode()
-"""The answer to everybody who is not let in. One of them may be the person, with a link from
-before."""
 
 
 class Entrance(NamedTuple):
@@ -77,6 +67,16 @@ class File(NamedTuple):
 
 class Live(NamedTuple):
     """The page wants its socket."""
+
+
+class Bringing(NamedTuple):
+    """The page wants a socket over which it brings a file."""
+
+
+class Media(NamedTuple):
+    """The page wants a part of a file that somebody has sent."""
+
+    ticket: str
 
 
 class Refused(NamedTuple):
@@ -107,7 +107,7 @@ class Doors:
 
     def knock(
         self, method: str, target: str, headers: Mapping[str, str], *, now: float
-    ) -> Entrance | File | Live | Refused:
+    ) -> Entrance | File | Live | Bringing | Media | Refused:
         """Decide where a request is let in, or refuse it."""
         if headers.get("Host") != self._host:
             return Refused(421)
@@ -121,9 +121,13 @@ class Doors:
         if not self._has_cookie(headers.get("Cookie", "")) or not path.startswith(self.path):
             return Refused(403)
         name = path.removeprefix(self.path)
-        if name != "live":
+        if name.startswith(MEDIA):
+            return Media(name.removeprefix(MEDIA))
+        if name not in ("live", "bring"):
             return File(name or "index.html")
-        return Live() if headers.get("Origin") == self.origin else Refused(403)
+        if headers.get("Origin") != self.origin:
+            return Refused(403)
+        return Live() if name == "live" else Bringing()
 
     def _enter(self, token: str, now: float) -> Entrance | Refused:
         found = None

@@ -20,19 +20,23 @@ from amanat.errors import (
     BadArgument,
     EngineFailed,
     Overrun,
+    ProfileExists,
     ProfileLocked,
     VaultDamaged,
 )
-from amanat.page import protocol, settings
+from amanat.page import protocol, settings, telling
 from amanat.page.alone import Alone
 from amanat.page.attendant import Attendant
 from amanat.page.dwelling import access
 from amanat.page.local import Local
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
+
+    from amanat.client.sdk.files import ByteStream
+    from amanat.page.handing import Part
 
 BUG = "bug"
 """The code for an error that only a mistake of ours can cause."""
@@ -85,19 +89,33 @@ class House:
 
     async def attend(self, ask: protocol.Ask) -> bytes:
         """Do what a page asks; the frame that answers it."""
+        return await self._answer(ask.id, self._do(ask))
+
+    async def send_file(self, offer: protocol.Offer, source: ByteStream) -> bytes:
+        """Have a file sent that a page brings; the frame that answers it."""
+        return await self._answer(0, self._send_file(offer, source))
+
+    def media(self, ticket: str, wanted: str) -> Part | None:
+        """The part of a file that a browser wants, by its Range header; None if it gets none."""
+        with contextlib.suppress(AmanatError, OSError):
+            return self._present().media(ticket, wanted)
+        return None
+
+    async def _answer(self, number: int, doing: Awaitable[object]) -> bytes:
+        """Await something; the frame that answers it."""
         try:
-            return protocol.answer(ask.id, await self._do(ask))
+            return telling.answer(number, await doing)
         except AmanatError as error:
             is_over = isinstance(error, EngineFailed | VaultDamaged) and self._attendant is not None
             if is_over and not self._over.done():
                 self._over.set_exception(error)  # only a new process is to be trusted
-            return protocol.refusal(ask.id, error.code, error.detail)
+            return telling.refusal(number, error.code, error.detail)
         except OSError as error:
             kind = BY_ERRNO.get(error.errno or 0)
-            return protocol.refusal(ask.id, kind.code if kind else BUG, str(error))
+            return telling.refusal(number, kind.code if kind else BUG, str(error))
         except Exception as error:  # noqa: BLE001  # the page has to hear something
             _logger.error("an ask could not be done: %s", type(error).__name__)  # noqa: TRY400
-            return protocol.refusal(ask.id, BUG, type(error).__name__)
+            return telling.refusal(number, BUG, type(error).__name__)
 
     async def _do(self, ask: protocol.Ask) -> object:
         match ask:
@@ -131,14 +149,25 @@ class House:
         return self._attendant
 
     async def _attend(self, ask: protocol.ClientAsk) -> object:
+        with self._asking() as attendant:
+            answer = await attendant.attend(ask)
+            self.tell(attendant.share(ask))
+            return answer
+
+    async def _send_file(self, offer: protocol.Offer, source: ByteStream) -> object:
+        with self._asking() as attendant:
+            return await attendant.send_file(offer, source)
+
+    @contextlib.contextmanager
+    def _asking(self) -> Iterator[Attendant]:
+        """The attendant, for an ask that ends at the latest when the profile is closed. Raises
+        ProfileLocked."""
         attendant = self._present()
         task = asyncio.current_task()
         assert task is not None  # noqa: S101  # it runs in one
         self._asks.add(task)
         try:
-            answer = await attendant.attend(ask)
-            self.tell(attendant.share(ask))
-            return answer
+            yield attendant
         finally:
             self._asks.discard(task)
 
@@ -147,6 +176,8 @@ class House:
         async with self._door:
             if self._attendant is not None:
                 return
+            if opens_with(self._directory):  # before a relay is made for nobody
+                raise ProfileExists(str(self._directory))
             async with contextlib.AsyncExitStack() as staying:
                 local = ""
                 if not ask.relay:
@@ -196,7 +227,7 @@ class House:
         attendant = self._attendant = Attendant(client)
         following = asyncio.ensure_future(self._follow(attendant))
         watching = asyncio.ensure_future(self._watch(client))
-        self.tell([protocol.told("state")])
+        self.tell([telling.told("state")])
         try:
             yield
         finally:
@@ -210,7 +241,7 @@ class House:
         """Close the profile and forget its key. Unsent words rest in the vault."""
         async with self._door:
             await self._stay.aclose()
-            self.tell([protocol.told("state")])
+            self.tell([telling.told("state")])
 
     async def wipe(self, name: str) -> None:
         """Destroy the profile of the person with this name, and the relay beside it. Raises
@@ -251,7 +282,7 @@ class House:
         """Tell every tab what opens the profile, which it may have been told otherwise before."""
         with contextlib.suppress(AmanatError, OSError):  # a damaged file is named when it is opened
             found = opens_with(self._directory)
-            self.tell([protocol.told("unlocking", opens_with=found)])
+            self.tell([telling.told("unlocking", opens_with=found)])
 
 
 def _now() -> float:

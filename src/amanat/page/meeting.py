@@ -1,4 +1,4 @@
-"""Does what the page asks about people: invites, contacts, offers and groups."""
+"""Does what the page asks about people: invites, visitors, contacts, offers and groups."""
 
 from __future__ import annotations
 
@@ -46,21 +46,32 @@ def meet(client: Client, ask: protocol.PeopleAsk) -> object:  # a table
                 contact.unblock()
         case protocol.RemoveContact():
             client.contact(ask.contact).remove()
-        case protocol.Adds():
-            client.offers.set_adds(ask.adds)
-            return records.people(client)
-        case protocol.ReadMarks():
-            client.read_marks.tell(are_told=ask.are_told)
-            return records.people(client)
-        case protocol.AcceptOffer():
-            client.offers.accept(ask.offer)
-            return records.people(client)
-        case protocol.DeclineOffer():
-            client.offers.decline(ask.offer, is_blocked=ask.is_blocked)
-            return records.people(client)
         case _:
             assert_never(ask)
     return None
+
+
+def answer(client: Client, ask: protocol.AnswerAsk) -> object:
+    """Do what the person answers to people, or chooses about all of them. Raises the errors of the
+    SDK's calls."""
+    match ask:
+        case protocol.Knocks():
+            client.visitors.set_knocks(ask.knocks)
+        case protocol.LetIn():
+            client.visitors.let_in(ask.visitor)
+        case protocol.TurnAway():
+            client.visitors.turn_away(ask.visitor)
+        case protocol.Adds():
+            client.offers.set_adds(ask.adds)
+        case protocol.AcceptOffer():
+            client.offers.accept(ask.offer)
+        case protocol.DeclineOffer():
+            client.offers.decline(ask.offer, is_blocked=ask.is_blocked)
+        case protocol.ReadMarks():
+            client.read_marks.tell(are_told=ask.are_told)
+        case _:
+            assert_never(ask)
+    return records.people(client)
 
 
 def gather(client: Client, ask: protocol.GroupAsk) -> object:

@@ -1,4 +1,4 @@
-"""The messages between the page and the client: JSON, strictly decoded.
+"""The messages of the page to the client: JSON, strictly decoded.
 
 The page *asks*, with a number, and is answered under that number. The client *tells*, unasked. It
 tells facts and never changes: a whole message or a whole summary, by its key. So a fact told twice,
@@ -13,6 +13,7 @@ import msgspec
 
 from amanat import qr
 from amanat.errors import MalformedFrame
+from amanat.media.voice import WAVEFORM_BYTES
 
 MAX_ASK_BYTES = 560 * 1024
 """A picture of the largest kind (qr.MAX_SIDE) in base64, and what stands around it."""
@@ -27,7 +28,7 @@ MessageId = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}$")]
 PositionText = Annotated[str, msgspec.Meta(max_length=400)]
 Many = Annotated[int, msgspec.Meta(ge=1, le=MAX_MESSAGES)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=400)]
-"""A name or an id of a person, a group, an invite or an offer."""
+"""A name or an id of a person, a group, an invite, a visitor or an offer."""
 Line = Annotated[str, msgspec.Meta(max_length=8192)]
 """A line that the person has typed or pasted: an address, a link, an access code, words."""
 Secret = Annotated[str, msgspec.Meta(max_length=4096)]
@@ -340,6 +341,24 @@ class Adds(_Ask, frozen=True, tag="adds"):
     adds: Literal["join", "ask"]
 
 
+class Knocks(_Ask, frozen=True, tag="knocks"):
+    """Set what happens when somebody knocks on an invite of ours."""
+
+    knocks: Literal["let-in", "ask"]
+
+
+class LetIn(_Ask, frozen=True, tag="let in"):
+    """Let somebody in who has knocked and waits."""
+
+    visitor: Name
+
+
+class TurnAway(_Ask, frozen=True, tag="turn away"):
+    """Turn them away, and tell them nothing."""
+
+    visitor: Name
+
+
 class ReadMarks(_Ask, frozen=True, tag="read marks"):
     """Set whether the others learn what we have read, and we what they have."""
 
@@ -360,10 +379,8 @@ class DeclineOffer(_Ask, frozen=True, tag="decline offer"):
 
 
 InviteAsk: TypeAlias = Invite | Invites | WithdrawInvite | Accept
-PeopleAsk: TypeAlias = (
-    CallMe | Notes | SafetyNumber | Verify | Block | RemoveContact
-    | Adds | ReadMarks | AcceptOffer | DeclineOffer
-)  # fmt: skip
+PeopleAsk: TypeAlias = CallMe | Notes | SafetyNumber | Verify | Block | RemoveContact
+AnswerAsk: TypeAlias = Knocks | LetIn | TurnAway | Adds | AcceptOffer | DeclineOffer | ReadMarks
 
 # In groups
 
@@ -433,6 +450,90 @@ class Rejoin(_Ask, frozen=True, tag="rejoin"):
 
 
 GroupAsk: TypeAlias = CreateGroup | Add | Remove | Rename | Admin | Roles | Leave | Rejoin
+
+# Files
+
+
+class Offer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A file that the page brings over a socket of its own: this comes first, then its bytes."""
+
+    chat: ChatKey
+    name: Annotated[str, msgspec.Meta(max_length=1000)]
+    size: Number
+    text: str = ""
+    reply_to: MessageId | None = None
+    album: Annotated[str, msgspec.Meta(pattern="^([0-9a-f]{16})?$")] = ""
+    """Random bytes that all pictures of one album have, in hex."""
+    how: Literal["file", "picture", "voice", "look"] = "file"
+    """Whether it is sent as it is, or as a picture or a voice note that is made anew; or only read,
+    for the traces that would stay in it."""
+    waveform: Annotated[bytes, msgspec.Meta(max_length=WAVEFORM_BYTES)] = b""
+    """Of a voice note."""
+
+
+class Transfers(_Ask, frozen=True, tag="transfers"):
+    """The files of a conversation that are on their way."""
+
+    chat: ChatKey
+
+
+class Files(_Ask, frozen=True, tag="files"):
+    """The messages that are files, the newest first: before a position, or after one; all, or only
+    pictures that are here."""
+
+    chat: ChatKey
+    pictures: bool = False
+    before: PositionText | None = None
+    after: PositionText | None = None
+    many: Many = 30
+
+
+class Carry(_Ask, frozen=True, tag="carry"):
+    """Pause a transfer, go on with it, or give it up."""
+
+    transfer: Number
+    what: Literal["pause", "resume", "cancel"]
+
+
+class Fetch(_Ask, frozen=True, tag="fetch"):
+    """Fetch the file of a message; `relay` is where it rests, if the person was shown that this is
+    no relay of its sender's."""
+
+    chat: ChatKey
+    message: MessageId
+    relay: Name | None = None
+
+
+class AskAgain(_Ask, frozen=True, tag="ask again"):
+    """Ask the sender of a file to put it up again."""
+
+    chat: ChatKey
+    message: MessageId
+
+
+class Ticket(_Ask, frozen=True, tag="ticket"):
+    """Where the browser gets the file of a message, which is here."""
+
+    chat: ChatKey
+    message: MessageId
+
+
+class Played(_Ask, frozen=True, tag="played"):
+    """The person has played a voice note."""
+
+    chat: ChatKey
+    message: MessageId
+
+
+class FileRules(_Ask, frozen=True, tag="file rules"):
+    """Set up to how many bytes a file of a contact is fetched by itself, -1 for none, and how many
+    bytes of fetched files are kept. A limit that the ask leaves out stays. The answer has both."""
+
+    auto_bytes: Annotated[int, msgspec.Meta(ge=-1, le=2**53 - 1)] | None = None
+    room_bytes: Number | None = None
+
+
+FileAsk: TypeAlias = FileRules | Transfers | Files | Carry | Fetch | AskAgain | Ticket | Played
 
 # At home
 
@@ -536,12 +637,25 @@ HomeAsk: TypeAlias = (
 )
 
 ClientAsk: TypeAlias = (
-    TalkAsk | ChatAsk | InviteAsk | PeopleAsk | GroupAsk | HomeAsk | Emoji | ReadPicture | Settings
+    TalkAsk
+    | ChatAsk
+    | InviteAsk
+    | PeopleAsk
+    | AnswerAsk
+    | GroupAsk
+    | FileAsk
+    | HomeAsk
+    | Emoji
+    | ReadPicture
+    | Settings
 )
 """An ask that only an open profile answers."""
 Ask: TypeAlias = ProfileAsk | ClientAsk
 
 _DECODER = msgspec.json.Decoder(Ask)
+_OFFERS = msgspec.json.Decoder(Offer)
+MAX_OFFER_BYTES = 128 * 1024
+"""Words of the longest kind, twice as long where each letter is escaped, and what stands around."""
 
 
 def decode_ask(data: bytes) -> Ask:
@@ -553,6 +667,16 @@ def decode_ask(data: bytes) -> Ask:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise MalformedFrame from None
     return ask
+
+
+def decode_offer(data: bytes) -> Offer:
+    """The offer of a page that brings a file. Raises MalformedFrame."""
+    if len(data) > MAX_OFFER_BYTES:
+        raise MalformedFrame
+    try:
+        return _OFFERS.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise MalformedFrame from None
 
 
 class _Numbered(msgspec.Struct, frozen=True):
@@ -569,19 +693,3 @@ def number_of(data: bytes) -> int | None:
         return _NUMBERS.decode(data).id
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-
-
-def answer(number: int, value: object) -> bytes:
-    """The answer to an ask."""
-    return msgspec.json.encode({"id": number, "ok": value})
-
-
-def refusal(number: int, code: str, detail: str = "") -> bytes:
-    """The answer to an ask that could not be done: the code of an error, for which the page has the
-    words, and what it is about."""
-    return msgspec.json.encode({"id": number, "error": code, "detail": detail})
-
-
-def told(what: str, **facts: object) -> bytes:
-    """A fact for the page."""
-    return msgspec.json.encode({"on": what, **facts})

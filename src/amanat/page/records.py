@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 from typing import TYPE_CHECKING
 
 import segno
 
+from amanat.protocol.descriptor import b64
+
 if TYPE_CHECKING:
     from amanat.client.sdk.chat import Chat
     from amanat.client.sdk.client import Client
+    from amanat.client.sdk.files import FileView, Progress
     from amanat.client.sdk.views import Contact, Found, Message, Missing, Stretch, Summary
 
 Record = dict[str, object]
@@ -21,7 +25,22 @@ def message(one: Message) -> Record:
         "row": one.row,
         "position": str(one.position),
         "quote": None if quote is None else quote._asdict(),
+        "file": None if one.file is None else file(one.file),
     }
+
+
+def file(one: FileView) -> Record:
+    """The file of a message, with the stand-in of a picture. A relay that is none of its sender's
+    is named, because the person has to see where their client would go."""
+    return one.as_json() | {
+        "relay": "" if one.is_near else b64(one.relay),
+        "hint": base64.b64encode(one.hint).decode() if one.kind == "picture" else "",
+    }
+
+
+def transfer(one: Progress) -> Record:
+    """A file on its way, with the key of its conversation."""
+    return one.as_json() | {"chat": one.gid.hex(), "tries": one.tries}
 
 
 UNREAD_ROWS = 200
@@ -111,6 +130,8 @@ def people(client: Client) -> Record:
         "contacts": [contact(one) for one in client.contacts()],
         "offers": [one.as_json() for one in client.offers.all()],
         "adds": client.offers.adds,
+        "visitors": [one.as_json() for one in client.visitors.all()],
+        "knocks": client.visitors.knocks,
         "read_marks": client.read_marks.are_told,
     }
 

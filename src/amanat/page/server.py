@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gzip
-import os
+import html
 import re
 import socket
+from http import HTTPStatus
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,8 +20,11 @@ from typing import TYPE_CHECKING
 import picows
 
 from amanat.errors import BadArgument, MalformedFrame, PortTaken
-from amanat.page.doors import HEADERS, OUTSIDE, Doors, Entrance, File, Live, Refused
-from amanat.page.protocol import MAX_ASK_BYTES, decode_ask, number_of, refusal, told
+from amanat.page.bringing import MAX_BRINGING, Bringer
+from amanat.page.doors import HEADERS, Bringing, Doors, Entrance, File, Live, Media, Refused
+from amanat.page.peers import Text, is_of_this_user
+from amanat.page.protocol import MAX_ASK_BYTES, decode_ask, number_of
+from amanat.page.telling import refusal, told
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -49,6 +53,8 @@ WEB = resources.files("amanat.page").joinpath("web")
 _LANGUAGE = re.compile(r"words-([a-z]{2,3})\.js")
 """The name of a file with the words of a language, by the language's code (ISO 639)."""
 _NO_LANGUAGES = b'<meta name="languages" content="">'
+_OUTSIDE = re.compile(r'^  outside:\s+"([^"\\]+)",$', re.MULTILINE)
+"""In such a file, the sentence for a link that no longer leads in."""
 
 
 class Server:
@@ -58,7 +64,9 @@ class Server:
         self._house = house
         self._doors = doors
         self._tabs: set[_Tab] = set()
+        self._bringers: set[Bringer] = set()
         self._files = _files(web)
+        self._outside = _outside(self._files)
 
     def link(self) -> str:
         """A link for the person's browser, which works once and soon."""
@@ -74,6 +82,8 @@ class Server:
         """Tell every tab that it is over."""
         self.tell([told("over")])
         self.hang_up()
+        for one in tuple(self._bringers):
+            one.hang_up()
 
     def hang_up(self) -> None:
         """Let every tab come back and ask for everything again."""
@@ -107,8 +117,19 @@ class Server:
                 if len(self._tabs) >= MAX_TABS:
                     return _answer(503, b"", HEADERS)
                 return _Tab(self._house, self._tabs)
+            case Bringing():
+                if len(self._bringers) >= MAX_BRINGING:
+                    return _answer(503, b"", HEADERS)
+                return Bringer(self._house, self._bringers)
+            case Media(ticket):
+                part = self._house.media(ticket, headers.get("Range", ""))
+                return (
+                    _answer(part.status, part.body, part.headers)
+                    if part
+                    else _answer(404, b"", HEADERS)
+                )
             case Refused(status):
-                return _answer(status, OUTSIDE, HEADERS | {"Content-Type": _KINDS[".html"]})
+                return _answer(status, self._outside, HEADERS | {"Content-Type": _KINDS[".html"]})
 
 
 class _Tab(picows.WSListener):
@@ -118,13 +139,11 @@ class _Tab(picows.WSListener):
         self._house = house
         self._tabs = tabs
         self._asks: set[asyncio.Task[None]] = set()
-        self._begun: bytes | None = None
-        """The frames so far of an ask that comes in several."""
+        self._text = Text(MAX_ASK_BYTES)
         self._transport: picows.WSTransport | None = None
 
     def on_ws_connected(self, transport: picows.WSTransport) -> None:
-        line = transport.underlying_transport
-        if not _is_of_this_user(line.get_extra_info("peername"), line.get_extra_info("sockname")):
+        if not is_of_this_user(transport):
             transport.disconnect()
             return
         self._transport = transport
@@ -138,15 +157,12 @@ class _Tab(picows.WSListener):
     def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
         if self._transport is None or frame.msg_type in (_PING, _PONG):
             return
-        # Browsers send a long ask in several frames (RFC 6455, section 5.4).
-        begun, self._begun = self._begun, None
-        data = (begun or b"") + frame.get_payload_as_bytes()
-        expected = picows.WSMsgType.TEXT if begun is None else picows.WSMsgType.CONTINUATION
-        if frame.msg_type != expected or len(data) > MAX_ASK_BYTES:
+        try:
+            data = self._text.take(frame)
+        except MalformedFrame:
             transport.disconnect()
             return
-        if not frame.fin:
-            self._begun = data
+        if data is None:
             return
         try:
             ask = decode_ask(data)
@@ -191,8 +207,9 @@ class _Tab(picows.WSListener):
 def _answer(
     status: int, body: bytes, headers: dict[str, str]
 ) -> picows.WSUpgradeResponseWithListener:
-    if status == 200:  # noqa: PLR2004  # OK
+    if status < 300:  # noqa: PLR2004  # OK, or a part of it
         response = picows.WSUpgradeResponse.create_ok_response(body, headers)
+        response.status = HTTPStatus(status)
     else:
         response = picows.WSUpgradeResponse.create_error_response(status, body, headers)
     return picows.WSUpgradeResponseWithListener(response, None)
@@ -212,19 +229,20 @@ def _files(web: Traversable) -> dict[str, tuple[str, bytes, bytes]]:
     return found
 
 
-def _is_of_this_user(peer: tuple[str, int], own: tuple[str, int]) -> bool:
-    """Whether the process at the other end of a loopback connection is this user's, by the
-    kernel's tables. A program may reach 127.0.0.1 through an IPv6 socket, which is in the second
-    of them. True where there are no such tables (no Linux): the other doors hold."""
-    is_asked = False
-    for table, prefix in (("tcp", ""), ("tcp6", "0000000000000000FFFF0000")):
-        wanted = [f"{prefix}0100007F:{port:04X}" for port in (peer[1], own[1])]
-        with contextlib.suppress(FileNotFoundError), Path("/proc/net", table).open() as rows:
-            is_asked = True
-            for row in map(str.split, rows):
-                if row[1:3] == wanted:
-                    return int(row[7]) == os.getuid()
-    return not is_asked
+def _outside(files: dict[str, tuple[str, bytes, bytes]]) -> bytes:
+    """The answer to everybody who is not let in. One of them may be the person, with a link from
+    before: it says so in every language, because nobody has told us theirs."""
+    said = [
+        f'<p lang="{code[1]}" dir="auto">{html.escape(found[1])}</p>'
+        for name, (_, data, _) in sorted(files.items())
+        if (code := _LANGUAGE.fullmatch(name)) and (found := _OUTSIDE.search(data.decode()))
+    ]
+    return (
+        '<!doctype html><html lang="en"><meta charset="utf-8"><title>Amanat</title>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<meta name="color-scheme" content="light dark"><main><h1>Amanat</h1>'
+        f"{''.join(said)}</main>"
+    ).encode()
 
 
 @contextlib.asynccontextmanager

@@ -9,6 +9,7 @@ from amanat.export import export_to_downloads
 from amanat.page import protocol, records
 
 if TYPE_CHECKING:
+    from amanat.client.sdk.chat import Chat
     from amanat.client.sdk.client import Client
 
 
@@ -26,7 +27,7 @@ def talk(client: Client, ask: protocol.TalkAsk) -> object:
         case protocol.Send():
             return {"row": chat.send(ask.text, reply_to=ask.reply_to or "")}
         case protocol.Forward():
-            return {"row": chat.forward(ask.message, bytes.fromhex(ask.to))}
+            return _forward(chat, ask.message, bytes.fromhex(ask.to))
         case protocol.Edit():
             chat.edit(ask.message, ask.text)
         case protocol.React():
@@ -41,6 +42,12 @@ def talk(client: Client, ask: protocol.TalkAsk) -> object:
         case _:
             assert_never(ask)
     return None
+
+
+def _forward(chat: Chat, message: str, to: bytes) -> object:
+    if chat.message(message).file is not None:
+        return {"transfer": chat.forward_file(message, to)}
+    return {"row": chat.forward(message, to)}
 
 
 def arrange(client: Client, ask: protocol.ChatAsk) -> object:

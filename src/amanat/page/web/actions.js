@@ -3,9 +3,10 @@
 import { moment } from "./days.js";
 import { make } from "./dom.js";
 import { how } from "./message.js";
-import { form, line as sentence } from "./phrase.js";
+import { fill, form, line as sentence } from "./phrase.js";
 import { openMenu } from "./menu.js";
 import { ask } from "./question.js";
+import { transferOf } from "./transfers.js";
 import { number, words } from "./words.js";
 
 /** @import { Line, Message } from "./line.js" */
@@ -30,6 +31,8 @@ export class Actions {
   select = (/** @type {Entry} */ _entry) => {};
   /** Called when messages were deleted. */
   done = () => {};
+  /** Says what will come of something. */
+  explain = (/** @type {string} */ _sentence) => {};
   /** Says why something was not done. */
   refused = (/** @type {unknown} */ _why) => {};
 
@@ -61,7 +64,7 @@ export class Actions {
       rows.push({ label: words.forward, act: () => this.forward([one]) });
       rows.push({ label: words.copy, act: () => void this.copy([one]) });
     }
-    if (isText && one.own) rows.push({ label: words.edit, act: () => this.edit(one) });
+    if (isText && one.own && !one.file) rows.push({ label: words.edit, act: () => this.edit(one) });
     rows.push({ label: words.select, act: () => this.select(entry) });
     rows.push({ label: words.details, act: () => void this.#details(one) });
     rows.push({
@@ -110,6 +113,34 @@ export class Actions {
     const answer = await ask(words.reactOther, [input], [{ value: "yes", label: words.react }]);
     const emoji = input.value.trim();
     if (answer && emoji) await this.#do("react", { message: one.id, emoji });
+  }
+
+  /** Do something with the file of a message. @param {Message} message @param {string} what */
+  async useFile(message, what) {
+    const { id, file, sender } = message;
+    if (what === "show") {
+      const { view } = await import("./viewer.js");
+      view(this.#line, this.chat, message);
+      return;
+    }
+    const transfer = transferOf(id)?.transfer;
+    if (what === "save") {
+      const { save } = await import("./files.js");
+      await save(this.#line, this.chat, id).catch((why) => this.refused(why));
+    } else if (what === "again") {
+      if (await this.#do("ask again", { message: id })) this.explain(words.fileAsked);
+    } else if (what !== "fetch") await this.#do("carry", { transfer, what });
+    else if (!file?.relay || await this.#mayGo(file.relay, sender)) {
+      await this.#do("fetch", { message: id, relay: file?.relay || null });
+    }
+  }
+
+  /** Ask before the client goes to a relay that a file names and its sender does not. @param {string} relay @param {string} sender */
+  #mayGo(relay, sender) {
+    return ask(words.fileFetch, [
+      make("p", {}, ...fill(words.fileElsewhere, { name: make("bdi", {}, sender) })),
+      make("p", { className: "address", dir: "ltr" }, relay),
+    ], [{ value: "yes", label: words.fileFetch }]);
   }
 
   /** @param {Message[]} all */

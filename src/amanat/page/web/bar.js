@@ -5,11 +5,11 @@ import { RoomFind } from "./find.js";
 import { icon } from "./icons.js";
 import { list, spoken } from "./list.js";
 import { menu } from "./menu.js";
-import { bdi, fill } from "./phrase.js";
+import { bdi, directionOf, fill } from "./phrase.js";
 import { store } from "./store.js";
 import { words } from "./words.js";
 
-/** @import { Offer } from "./store.js" */
+/** @import { Offer, Visitor } from "./store.js" */
 
 const me = make("button", { type: "button", className: "me" });
 const plus = make("button", {
@@ -20,7 +20,7 @@ const plus = make("button", {
 }, icon("plus"));
 const settings = make("button", { type: "button", className: "plain" }, words.settings);
 export const found = new RoomFind();
-const offers = make("div", { className: "offers" });
+const asking = make("div", { className: "offers" });
 
 me.onclick = () => void import("./home.js").then(({ showHome }) => showHome());
 settings.onclick = () => void import("./settings.js").then(({ showSettings }) => showSettings());
@@ -46,7 +46,7 @@ found.addEventListener("look", () => (list.hidden = !found.hidden));
 export function putBar() {
   list.before(
     make("div", { className: "bar" }, me, settings, plus, found.box),
-    offers,
+    asking,
     found,
   );
 }
@@ -66,43 +66,76 @@ store.addEventListener("status", () => {
   );
   me.title = words.home;
 });
-store.addEventListener("people", () => offers.replaceChildren(...store.offers.map(row)));
+store.addEventListener(
+  "people",
+  () => asking.replaceChildren(...store.visitors.map(visitor), ...store.offers.map(offer)),
+);
 
-/** Somebody wants the person in a group. @param {Offer} offer */
-function row(offer) {
+/** Somebody has knocked, and waits. @param {Visitor} one */
+function visitor(one) {
+  const who = { visitor: one.id };
+  return question(
+    [
+      make("p", {}, ...fill(words.visits, { who: bdi(one.name) })),
+      ...(one.blocked ? [make("p", { className: "notice" }, words.wasBlocked)] : []),
+      ...(one.greeting ? [greeting(one.greeting)] : []),
+    ],
+    (ask) => [
+      button({ className: "chief", onclick: ask("let in", who) }, words.letIn),
+      button({ title: words.turnAwayHint, onclick: ask("turn away", who) }, words.turnAway),
+    ],
+  );
+}
+
+/** Words of a stranger: however many, they push nothing out of sight. @param {string} text */
+function greeting(text) {
+  return make("p", { className: "greeting", dir: directionOf(text), tabIndex: 0 }, text);
+}
+
+/** Somebody wants the person in a group. @param {Offer} one */
+function offer(one) {
+  const what = { offer: one.id };
+  return question(
+    [make("p", {}, ...fill(words.offered, { who: bdi(one.by), group: bdi(one.name) }))],
+    (ask) => [
+      button({ className: "chief", onclick: ask("accept offer", what) }, words.join),
+      button({ onclick: ask("decline offer", { ...what, is_blocked: false }) }, words.decline),
+      button({
+        className: "bad",
+        title: words.blockOfferHint,
+        onclick: ask("decline offer", { ...what, is_blocked: true }),
+      }, words.block),
+    ],
+  );
+}
+
+/**
+ * What waits for the person's answer.
+ * @param {HTMLElement[]} said
+ * @param {(
+ *   ask: (what: string, fields: Record<string, unknown>) => () => Promise<void>,
+ * ) => HTMLElement[]} answers
+ */
+function question(said, answers) {
   const failed = make("p", { role: "alert" });
-  /** @param {string} what @param {Record<string, unknown>} [more] */
-  const ask = (what, more) => async () => {
+  const buttons = answers((what, fields) => async () => {
     try {
-      await store.ask(what, { offer: offer.id, ...more });
+      await store.ask(what, fields);
     } catch (error) {
       const { fault } = await import("./faults.js");
       failed.textContent = fault(error);
     }
-  };
+  });
   return make(
     "section",
     { className: "offer" },
-    make("p", {}, ...fill(words.offered, { who: bdi(offer.by), group: bdi(offer.name) })),
-    make(
-      "div",
-      { className: "buttons" },
-      make(
-        "button",
-        { type: "button", className: "chief", onclick: ask("accept offer") },
-        words.join,
-      ),
-      make("button", {
-        type: "button",
-        onclick: ask("decline offer", { is_blocked: false }),
-      }, words.decline),
-      make("button", {
-        type: "button",
-        className: "bad",
-        title: words.blockOfferHint,
-        onclick: ask("decline offer", { is_blocked: true }),
-      }, words.block),
-    ),
+    ...said,
+    make("div", { className: "buttons" }, ...buttons),
     failed,
   );
+}
+
+/** @param {Record<string, unknown>} properties @param {string} label */
+function button(properties, label) {
+  return make("button", { type: "button", ...properties }, label);
 }

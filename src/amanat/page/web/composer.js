@@ -1,5 +1,6 @@
 /** The box in which one writes: drafts, answers to a text, and new words for an old one. */
 
+import { inShort } from "./attached.js";
 import { find, make } from "./dom.js";
 import { Completion } from "./complete.js";
 import { EmojiNames } from "./emoji.js";
@@ -202,6 +203,21 @@ export class Composer {
   }
 
   /**
+   * Take the words that are being written, and the text that they answer, to be said with a file;
+   * with a call that gives them back if it is not sent. New words for an old text stay here.
+   */
+  take() {
+    const chat = this.#chat, reply = this.#editing ? null : this.#reply;
+    const text = this.#editing ? "" : this.#box.value.trim();
+    if (!text && !reply) return { text, reply_to: null, giveBack: () => {} };
+    this.#set({ text: "", reply: null });
+    this.keep();
+    /** @param {unknown} [why] */
+    const giveBack = (why) => this.#giveBack(chat, { text, reply }, null, why);
+    return { text, reply_to: reply?.id ?? null, giveBack };
+  }
+
+  /**
    * A text was refused: nothing that was written is lost.
    * @param {string} chat @param {Draft} draft @param {Message | null} edited @param {unknown} why
    */
@@ -221,7 +237,7 @@ export class Composer {
       this.#set({ text: since ? `${text}\n${since}` : text, reply });
       this.keep();
     }
-    this.#explain(fault(why));
+    this.#explain(why ? fault(why) : "");
   }
 
   #endEdit() {
@@ -278,7 +294,7 @@ export class Composer {
       "button",
       { type: "button", className: "quote" },
       make("b", {}, ...title),
-      make("span", { dir: "auto" }, (about.text || words.deleted).slice(0, 300)),
+      make("span", { dir: "auto" }, (inShort(about) || words.deleted).slice(0, 300)),
     );
     quote.addEventListener("click", () => this.show(about.id));
     const cancel = make("button", {

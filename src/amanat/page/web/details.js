@@ -4,7 +4,7 @@ import { shortMoment } from "./days.js";
 import { make } from "./dom.js";
 import { aboutGroup, leaving } from "./groups.js";
 import { FOR_EVER_MS, isMuted } from "./list.js";
-import { button, buttons, choice, field, hint, part, says } from "./parts.js";
+import { button, buttons, choice, field, hint, part, says, way } from "./parts.js";
 import { blocking, safety } from "./people.js";
 import { fill, many, names, region, regionList } from "./phrase.js";
 import { goBack, show } from "./sheet.js";
@@ -49,6 +49,7 @@ export function showDetails(chat) {
           part(words.restsWhere, says(words.notesRest)),
           timer(about),
           ...(summary ? [shown(summary)] : []),
+          gallery(chat),
           taking(about),
         ];
       }
@@ -61,6 +62,7 @@ export function showDetails(chat) {
         part(words.transport, says(...transportLines())),
         timer(about),
         ...(summary ? [shown(summary)] : []),
+        gallery(chat),
         taking(about, contact),
         ...(contact ? [blocking(contact)] : []),
         ...(about.is_direct ? [] : leaving(about)),
@@ -68,6 +70,13 @@ export function showDetails(chat) {
       ];
     },
   });
+}
+
+/** @param {string} chat */
+function gallery(chat) {
+  return way([words.gallery], () => {
+    void import("./gallery.js").then(({ showGallery }) => showGallery(chat));
+  }, "gallery");
 }
 
 /** @param {Details} about */

@@ -4,6 +4,7 @@
  * (`rows.js`), so a long conversation costs no more than a short one.
  */
 
+import { Carried } from "./carried.js";
 import { find, make } from "./dom.js";
 import { FloatingDay } from "./floating.js";
 import { Jumps } from "./jumps.js";
@@ -11,6 +12,7 @@ import { label } from "./message.js";
 import { Places } from "./places.js";
 import { Reading } from "./reading.js";
 import { PAGE, Rows } from "./rows.js";
+import { showFiles } from "./shown.js";
 import { words } from "./words.js";
 
 /** @import { Line, Message, Stretch } from "./line.js" */
@@ -49,6 +51,8 @@ export class ChatHistory extends HTMLElement {
   #reading;
   /** @type {Jumps | undefined} */
   #jumps;
+  /** @type {Carried | undefined} */
+  #carried;
 
   connectedCallback() {
     this.ariaLabel = words.messages;
@@ -78,6 +82,13 @@ export class ChatHistory extends HTMLElement {
       toEnd: () => void this.toEnd().catch(() => {}),
       show: (id) => void this.show(id).catch(() => {}), // it is gone
     });
+    const carried = this.#carried = new Carried(
+      line,
+      (id) => this.#putAgain(id),
+      () => void this.toEnd().catch(() => {}),
+    );
+    this.append(carried.element);
+    this.addEventListener("drawn", () => showFiles(line, this.#chat, this));
     this.#hear("message", (told) => this.#put(told.message));
     this.#hear("gone", ({ row }) => {
       if (row !== undefined) this.#remove(row); // without one, all of it is gone
@@ -119,6 +130,7 @@ export class ChatHistory extends HTMLElement {
     this.#jumps?.clear();
     const place = this.#places.take(chat);
     if (!place || !await this.#return(place)) await this.#begin(hasUnread ? "unread" : "newest");
+    if (chat === this.#chat) void this.#carried?.open(chat);
   }
 
   /** @param {"unread" | "newest"} at */
@@ -139,6 +151,7 @@ export class ChatHistory extends HTMLElement {
     const place = this.#place();
     if (place && !this.isAtEnd) this.#places.keep(this.#chat, place);
     this.#chat = "";
+    void this.#carried?.open("");
     this.#voice.textContent = "";
     this.#show({ messages: [], before: 0, total: 0, unread: "", newest: 0, unread_rows: [] });
   }
@@ -147,6 +160,7 @@ export class ChatHistory extends HTMLElement {
   async reload() {
     const place = this.#place();
     if (this.isAtEnd || !place || !await this.#return(place)) await this.#begin("unread");
+    void this.#carried?.open(this.#chat);
   }
 
   /** @returns {Place | undefined} */
@@ -370,6 +384,17 @@ export class ChatHistory extends HTMLElement {
     }
     if (isNew && isBelow && !message.own) this.#announce(message);
     this.#scrolled();
+  }
+
+  /** The file of a message has got on. @param {string} id */
+  #putAgain(id) {
+    const here = this.#rows.find(id);
+    if (here) this.#rows.put(here, here.message);
+  }
+
+  /** The files that go up. */
+  get carried() {
+    return this.#carried;
   }
 
   /** Say that a message has changed. @param {Message} message */

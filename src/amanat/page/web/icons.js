@@ -1,8 +1,14 @@
 /** The small pictures of the page, each drawn of lines. */
 
-import { draw } from "./dom.js";
+import { draw, make } from "./dom.js";
 
 const LINES = {
+  attach:
+    "M20 11l-8.5 8.5a5 5 0 0 1-7-7L13 4a3.4 3.4 0 0 1 4.8 4.8l-8.3 8.3a1.7 1.7 0 0 1-2.4-2.4L14 8",
+  mic: "M9 6a3 3 0 0 1 6 0v5a3 3 0 0 1-6 0zM5 11a7 7 0 0 0 14 0M12 18v3",
+  play: "M8 5l11 7-11 7z",
+  pause: "M8 5v14M16 5v14",
+  file: "M6 3h8l5 5v13H6zM14 3v5h5",
   plus: "M12 5v14M5 12h14",
   more: "M12 5.5v.01M12 12v.01M12 18.5v.01",
   info: "M12 11v6M12 7.5v.01M12 3a9 9 0 1 0 0 18a9 9 0 1 0 0-18",
@@ -32,5 +38,17 @@ export function icon(name) {
     "svg",
     { viewBox: "0 0 24 24", class: `icon icon-${name}`, "aria-hidden": "true" },
     draw("path", { d: LINES[name] }),
+  );
+}
+
+/**
+ * A round button that shows a picture alone; its label is read aloud, and shown under the pointer.
+ * @param {keyof typeof LINES} name @param {string} label @param {() => void} act
+ */
+export function iconButton(name, label, act) {
+  return make(
+    "button",
+    { type: "button", className: "round", ariaLabel: label, title: label, onclick: act },
+    icon(name),
   );
 }

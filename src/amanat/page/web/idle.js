@@ -19,7 +19,7 @@ export function watchIdle() {
     tabs.postMessage(null);
   };
   tabs.addEventListener("message", () => (since = Date.now()));
-  for (const one of ["pointerdown", "pointermove", "keydown", "wheel"]) {
+  for (const one of ["pointerdown", "pointermove", "keydown", "wheel", "recording"]) {
     addEventListener(one, note, { passive: true, capture: true });
   }
   setInterval(() => {

@@ -12,8 +12,15 @@ const bytes = new TextEncoder();
  *   id: string, row: number, position: string, sender: string, own: boolean, text: string,
  *   quote: Quote | null, edited: boolean, forwarded: boolean, deleted: boolean, reactions: Record<string, string>,
  *   sent_at: number, kept_at: number, expires_at: number | null, state: string,
- *   read_by: string[], read_of: number,
+ *   read_by: string[], read_of: number, file: FileShown | null,
  * }} Message
+ * @typedef {{
+ *   name: string, kind: string, album: string, size: number, sides: [number, number] | null, seconds: number, waveform: string, played: boolean, region: string, until: string | null, here: boolean, relay: string, hint: string,
+ * }} FileShown the file of a message; `relay` is empty unless it is none of its sender's
+ * @typedef {{
+ *   chat: string, transfer: number, message: string, up: boolean, kind: string, name: string, size: number, done: number,
+ *   phase: string, error: string, tries: number,
+ * }} Transfer a file on its way
  * @typedef {{
  *   chat: string, name: string, is_direct: boolean, last: Message | null, unread: number,
  *   state: string, is_verified: boolean, is_blocked: boolean, draft: string, draft_reply_to: string,

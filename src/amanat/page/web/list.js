@@ -1,5 +1,6 @@
 /** The list of conversations: pinned ones first, then by their last message. */
 
+import { inShort } from "./attached.js";
 import { shortly } from "./days.js";
 import { find, make } from "./dom.js";
 import { face } from "./face.js";
@@ -249,7 +250,7 @@ function said(one) {
     });
   }
   if (!last) return [];
-  const text = last.deleted ? words.deleted : last.text.slice(0, PREVIEW);
+  const text = last.deleted ? words.deleted : inShort(last).slice(0, PREVIEW);
   if (last.own && !isNotes(one)) return fill(words.saidBy, { who: bdi(words.you), text });
   return one.is_direct || isNotes(one)
     ? [text]

@@ -1,5 +1,6 @@
 /** One message as a row of its conversation: a bubble, and what stands above it. */
 
+import { attached, inShort } from "./attached.js";
 import { dayName, isSameDay, moment, span } from "./days.js";
 import { make } from "./dom.js";
 import { pieces } from "./links.js";
@@ -67,7 +68,8 @@ export class Entry {
     const { own, sender, sent_at } = this.message;
     const isNewDay = !before || !isSameDay(before.sent_at, sent_at);
     const follows = !isNewDay && !isFirstUnread && before.own === own && before.sender === sender &&
-      Math.abs(sent_at - before.sent_at) < GROUP_MS;
+      (Math.abs(sent_at - before.sent_at) < GROUP_MS ||
+        albumOf(before) !== "" && albumOf(before) === albumOf(this.message));
     this.row.classList.toggle("follows", follows);
     const day = isNewDay ? dayName(sent_at) : "", heading = `${day}\n${isFirstUnread}`;
     if (!isNewDay && !isFirstUnread) this.#head.remove();
@@ -81,13 +83,18 @@ export class Entry {
     if ((isNewDay || isFirstUnread) && !this.#head.isConnected) this.row.prepend(this.#head);
   }
 
+  /** Its place in the grid of its album. @param {"" | "begin" | "end" | "wide"} place */
+  place(place) {
+    for (const one of ["begin", "end", "wide"]) this.row.classList.toggle(one, one === place);
+  }
+
   /**
    * Let Tab reach the controls inside, or not: of all messages, only one lets it.
    * @param {boolean} isOpen
    */
   openControls(isOpen) {
     this.#article.tabIndex = isOpen ? 0 : -1;
-    for (const one of this.row.querySelectorAll("button, a")) {
+    for (const one of this.row.querySelectorAll("button, a, input")) {
       if (one instanceof HTMLElement) one.tabIndex = isOpen ? 0 : -1;
     }
   }
@@ -111,11 +118,17 @@ export class Entry {
       make("b", {}, make("bdi", {}, one.own ? words.you : one.sender)),
       ...(one.forwarded ? [make("small", { className: "forwarded" }, words.forwarded)] : []),
       ...(one.quote ? [quote(one.quote, this.#me)] : []),
+      ...(one.file ? [attached(one, one.file)] : []),
       make("p", {}, ...(one.deleted ? [words.deleted] : pieces(one.text))),
       ...(chips ? [make("div", { className: "below" }, chips, foot(one))] : [foot(one)]),
     );
     this.tick();
   }
+}
+
+/** The album of a picture; empty for anything else. @param {Message} message */
+export function albumOf({ file }) {
+  return file?.kind === "picture" ? file.album : "";
 }
 
 /** The name of a day, which leads to any other. @param {string} name @param {number} at @param {number} tabIndex */
@@ -134,8 +147,9 @@ function pill(name, at, tabIndex) {
  * @param {Message} message
  */
 export function label(message) {
-  const { own, sender, text, deleted, sent_at, edited, forwarded } = message;
-  const parts = [own ? words.you : sender, deleted ? words.deleted : text, moment(sent_at)];
+  const { own, sender, deleted, sent_at, edited, forwarded } = message;
+  const said = deleted ? words.deleted : inShort(message);
+  const parts = [own ? words.you : sender, said, moment(sent_at)];
   if (forwarded) parts.push(words.forwarded);
   if (edited) parts.push(words.edited);
   if (own) parts.push(how(message));

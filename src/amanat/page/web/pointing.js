@@ -144,6 +144,10 @@ export class Pointing {
   /** @param {Element | null} target @param {Entry} entry */
   #use(target, entry) {
     const { id, quote } = entry.message;
+    const deed = target?.closest("button[data-deed]");
+    if (deed instanceof HTMLElement) {
+      void this.#actions.useFile(entry.message, deed.dataset.deed ?? "");
+    }
     const link = target?.closest("a.url"), chip = target?.closest(".chip");
     if (link) void follow(link.textContent ?? "");
     else if (chip instanceof HTMLElement) {

@@ -5,7 +5,7 @@
 
 import { make } from "./dom.js";
 import { Gaps } from "./gaps.js";
-import { compare, Entry } from "./message.js";
+import { albumOf, compare, Entry } from "./message.js";
 
 /** @import { Message, Stretch } from "./line.js" */
 
@@ -77,6 +77,7 @@ export class Rows {
     this.all = found.messages.map((message) => new Entry(message, this.me));
     this.above.after(...this.all.map((one) => one.row));
     this.join(0, this.all.length);
+    arrange(this.all);
     this.gaps.place(this.all, this.before === 0);
     this.#measure();
     this.#drawn();
@@ -149,6 +150,7 @@ export class Rows {
       top: one.article.getBoundingClientRect().top,
     }));
     change();
+    arrange(this.all);
     this.gaps.place(this.all, this.before === 0);
     this.space();
     const anchor = anchors.find(({ one }) => one.row.isConnected);
@@ -199,4 +201,41 @@ export class Rows {
     this.before += above;
     for (const { row } of this.all.splice(this.all.length - below, below)) row.remove();
   }
+}
+
+/**
+ * Give each of these rows its place in the grid of its album, if it has one: two pictures stand in
+ * a line. A picture with words or an answer takes a whole line, and so does one that is left over.
+ * @param {Entry[]} entries
+ */
+function arrange(entries) {
+  let isBegun = false;
+  for (const [at, one] of entries.entries()) {
+    const next = entries[at + 1], isFirst = !isTogether(entries[at - 1], one);
+    const hasNext = isTogether(one, next);
+    if (isFirst) isBegun = false;
+    if (isFirst && !hasNext) one.place("");
+    else if (isBegun) {
+      isBegun = false;
+      one.place("end");
+    } else {
+      isBegun = hasNext && !isWide(one) && !isWide(next);
+      one.place(isBegun ? "begin" : "wide");
+    }
+  }
+}
+
+/**
+ * Whether a message stands in the grid of the one before.
+ * @param {Entry | undefined} before @param {Entry | undefined} one
+ */
+function isTogether(before, one) {
+  if (!before || !one?.row.classList.contains("follows")) return false;
+  const album = albumOf(one.message);
+  return album !== "" && album === albumOf(before.message);
+}
+
+/** @param {Entry | undefined} one */
+function isWide(one) {
+  return !one || one.message.text !== "" || one.message.quote !== null;
 }

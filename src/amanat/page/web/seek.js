@@ -1,7 +1,7 @@
 /** Search in the open conversation: one result after the other, and marks on what was found. */
 
-import { find, make } from "./dom.js";
-import { icon } from "./icons.js";
+import { make } from "./dom.js";
+import { iconButton } from "./icons.js";
 import { line as sentence } from "./phrase.js";
 import { number, words } from "./words.js";
 
@@ -34,8 +34,8 @@ export class Seek {
     ariaLabel: words.seek,
   }));
   #count = make("p", { role: "status" });
-  #older = step("older", words.seekOlder, () => void this.#go(1));
-  #newer = step("newer", words.seekNewer, () => void this.#go(-1));
+  #older = iconButton("older", words.seekOlder, () => void this.#go(1));
+  #newer = iconButton("newer", words.seekNewer, () => void this.#go(-1));
   #bar = make("div", { className: "seek", role: "search", ariaLabel: words.seek, hidden: true });
   /** @type {Found[]} the results, the last to arrive first */
   #all = [];
@@ -55,13 +55,10 @@ export class Seek {
     this.#history = history;
     this.#leave = leave;
     this.#refused = refused;
-    const day = step("day", words.toDay, chooseDay);
-    const close = step("close", words.close, () => this.end());
+    const day = iconButton("day", words.toDay, chooseDay);
+    const close = iconButton("close", words.close, () => this.end());
     this.#bar.append(this.#box, this.#count, this.#older, this.#newer, day, close);
     history.parentElement?.before(this.#bar);
-    const begin = step("search", words.seek, () => this.begin());
-    begin.classList.add("begin-seek");
-    find("main > header", HTMLElement).append(begin);
     this.#box.addEventListener("input", () => this.#look());
     this.#bar.addEventListener("keydown", (event) => this.#key(event));
     history.addEventListener("drawn", () => this.#mark());
@@ -185,15 +182,6 @@ export class Seek {
     if (ranges.length) CSS.highlights.set(MARKS, new Highlight(...ranges));
     else CSS.highlights.delete(MARKS);
   }
-}
-
-/** @param {Parameters<typeof icon>[0]} name @param {string} label @param {() => void} act */
-function step(name, label, act) {
-  return make(
-    "button",
-    { type: "button", className: "round", ariaLabel: label, title: label, onclick: act },
-    icon(name),
-  );
 }
 
 /** Where the marks of a text are in its element. @param {Element} element @param {Found} found */

@@ -1,6 +1,7 @@
 /** How the page speaks, looks and behaves; what the vault's health is; and what is kept where. */
 
 import { make } from "./dom.js";
+import { showKeeping } from "./keeping.js";
 import { speak } from "./look.js";
 import { button, buttons, choice, hint, part, says, way } from "./parts.js";
 import { showPassphrase } from "./secret.js";
@@ -56,7 +57,13 @@ export function showSettings() {
         hint(words.notifyHint),
       ),
       part(
-        words.groups,
+        words.people,
+        choice(
+          words.knocksLabel,
+          store.knocks,
+          [["let-in", words.knocksLetIn], ["ask", words.knocksAsk]],
+          (knocks) => store.ask("knocks", { knocks }),
+        ),
         choice(
           words.addsLabel,
           store.adds,
@@ -97,6 +104,7 @@ export function showSettings() {
       ),
       part(
         words.thisProgram,
+        way([words.files], showKeeping, "files"),
         way([words.health], showHealth, "health"),
         way([words.about], showAbout, "about"),
         way([words.wipe], showWipe, "wipe"),

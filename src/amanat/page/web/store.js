@@ -6,6 +6,10 @@
  * @typedef {{ name: string, id: string, verified: boolean, blocked: boolean, chat: string }} Contact
  * @typedef {{ id: string, name: string, by: string, asked_at: number, expires_at: number }} Offer
  * @typedef {{
+ *   id: string, name: string, greeting: string, blocked: boolean, knocked_at: number,
+ *   expires_at: number,
+ * }} Visitor
+ * @typedef {{
  *   at: number, code: string, detail: string, conversation: string, whom: string, many: number,
  * }} Warning
  * @typedef {{
@@ -27,7 +31,10 @@
  *   missing: Missing[], outbox: number,
  *   warnings: Warning[], cost: Cost,
  * }} Status
- * @typedef {{ contacts: Contact[], offers: Offer[], adds: string, read_marks: boolean }} People
+ * @typedef {{
+ *   contacts: Contact[], offers: Offer[], adds: string, visitors: Visitor[], knocks: string,
+ *   read_marks: boolean,
+ * }} People
  */
 
 class Store extends EventTarget {
@@ -38,6 +45,9 @@ class Store extends EventTarget {
   /** @type {Offer[]} */
   offers = [];
   adds = "join";
+  /** @type {Visitor[]} */
+  visitors = [];
+  knocks = "let-in";
   /** Whether the others learn what we have read, and we what they have. */
   read_marks = true;
   version = "";
@@ -91,7 +101,13 @@ class Store extends EventTarget {
 
   /** Keep nothing of what the client has said: the profile is locked. */
   forget() {
-    Object.assign(this, { status: undefined, contacts: [], offers: [], settings: {} });
+    Object.assign(this, {
+      status: undefined,
+      contacts: [],
+      offers: [],
+      visitors: [],
+      settings: {},
+    });
     this.chats.clear();
     for (const one of ["status", "people", "chats", "settings"]) this.dispatchEvent(new Event(one));
   }
@@ -157,8 +173,8 @@ class Store extends EventTarget {
   }
 
   /** @param {People} told */
-  #keepPeople({ contacts, offers, adds, read_marks }) {
-    Object.assign(this, { contacts, offers, adds, read_marks });
+  #keepPeople({ contacts, offers, adds, visitors, knocks, read_marks }) {
+    Object.assign(this, { contacts, offers, adds, visitors, knocks, read_marks });
     this.dispatchEvent(new Event("people"));
   }
 

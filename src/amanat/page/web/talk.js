@@ -1,15 +1,17 @@
 /** The open conversation: its history, the box, and what one can do with its messages. */
 
 import { Actions } from "./actions.js";
+import { takeFiles, takeVoice } from "./attach.js";
 import { Composer } from "./composer.js";
-import { isCovered } from "./dom.js";
+import { find, isCovered } from "./dom.js";
 import { Drag } from "./drag.js";
 import { history } from "./history.js";
+import { iconButton } from "./icons.js";
 import { Pointing } from "./pointing.js";
 import { fault } from "./faults.js";
-import { Seek } from "./seek.js";
 import { Selection } from "./selection.js";
 import { isNotes } from "./title.js";
+import { words } from "./words.js";
 
 /** @import { Line, Message, Summary } from "./line.js" */
 /** @import { Missing } from "./store.js" */
@@ -19,9 +21,12 @@ export class Talk {
   #composer;
   #actions;
   #selection;
+  /** What searches here, once it was wanted. @type {import("./seek.js").Seek | undefined} */
   #seek;
   /** @type {Summary | null} */
   #open = null;
+  /** What records, once it was wanted. @type {import("./recording.js").Recorder | undefined} */
+  #recorder;
   /** @type {Missing[]} */
   #missing = [];
 
@@ -41,7 +46,10 @@ export class Talk {
     actions.edit = (message) => composer.edit(message);
     actions.select = (entry) => selection.toggle(entry, false);
     actions.done = () => selection.end();
+    actions.explain = (sentence) => composer.explain(sentence);
     actions.refused = (why) => composer.explain(fault(why));
+    takeFiles((files) => void this.#bring(files));
+    takeVoice(() => void this.#record(line).catch((why) => actions.refused(why)));
     composer.show = (id) => void history.show(id).catch((why) => actions.refused(why));
     composer.neighbour = neighbour;
     composer.lastOwn = lastOwn;
@@ -56,14 +64,17 @@ export class Talk {
       void history.renew();
       composer.renewPeople();
     });
-    this.#seek = new Seek(line, history, {
-      leave: () => composer.focus(),
-      refused: (why) => actions.refused(why),
-      chooseDay: () => void this.#chooseDay(history.lastVisible?.message.sent_at ?? Date.now()),
-    });
+    const seek = () => void this.#beginSeek(line).catch((why) => actions.refused(why));
+    const begin = iconButton("search", words.seek, seek);
+    begin.classList.add("begin-seek");
+    find("main > header", HTMLElement).append(begin);
     document.addEventListener("keydown", (event) => {
-      if (event.defaultPrevented || isCovered()) return;
-      if (this.#open && this.#key(event)) event.preventDefault();
+      if (!this.#open || event.defaultPrevented || isCovered()) return;
+      const isF = event.key === "f" && (event.ctrlKey || event.metaKey) && !event.altKey;
+      // A second time, it is the browser that searches.
+      if (isF && !this.#seek?.isBox(event.target)) seek();
+      else if (!this.#key(event)) return;
+      event.preventDefault();
     });
     history.addEventListener("click", ({ target }) => {
       const day = target instanceof Element ? target.closest(".day") : null;
@@ -77,6 +88,44 @@ export class Talk {
     });
   }
 
+  /** Have these files sent here, one after the other. @param {File[]} files */
+  async #bring(files) {
+    const chat = this.#open?.chat;
+    if (!chat) return;
+    const { bringAll } = await import("./files.js");
+    this.#composer.explain("");
+    const refused = (/** @type {unknown} */ why) => this.#actions.refused(why);
+    await bringAll(chat, files, () => this.#composer.take(), history.carried, refused);
+  }
+
+  /** Record a voice note. @param {Line} line */
+  async #record(line) {
+    const { Recorder } = await import("./recording.js"), composer = this.#composer;
+    const recorder = this.#recorder ??= new Recorder(line, {
+      take: () => composer.take(),
+      carried: () => history.carried,
+      focus: () => composer.focus(),
+      explain: (sentence) => composer.explain(sentence),
+      refused: (why) => this.#actions.refused(why),
+    });
+    recorder.open(this.#open?.chat ?? "");
+    await recorder.begin();
+  }
+
+  /** Search in the open conversation. @param {Line} line */
+  async #beginSeek(line) {
+    if (!this.#seek) {
+      const { Seek } = await import("./seek.js");
+      this.#seek ??= new Seek(line, history, {
+        leave: () => this.#composer.focus(),
+        refused: (why) => this.#actions.refused(why),
+        chooseDay: () => void this.#chooseDay(history.lastVisible?.message.sent_at ?? Date.now()),
+      });
+      this.#seek.open(this.#open?.chat ?? "");
+    }
+    if (this.#open) this.#seek.begin();
+  }
+
   /** Do what a key means in all of the conversation; whether it did. @param {KeyboardEvent} event */
   #key(event) {
     const isControl = event.ctrlKey || event.metaKey;
@@ -88,10 +137,7 @@ export class Talk {
     } else if (this.#selection.isOn && event.key === "Delete") {
       void this.#actions.remove(this.#selection.all());
     } else if (event.key === "Enter" && event.altKey) void history.toEnd().catch(() => {});
-    // A second time, it is the browser that searches.
-    else if (event.key === "f" && isControl && !event.altKey && !this.#seek.isBox(event.target)) {
-      this.#seek.begin();
-    } else return false;
+    else return false;
     return true;
   }
 
@@ -112,7 +158,8 @@ export class Talk {
     this.#composer.leave();
     this.#selection.end();
     this.#open = summary;
-    this.#seek.open(summary.chat);
+    this.#recorder?.open(summary.chat);
+    this.#seek?.open(summary.chat);
     this.#actions.chat = summary.chat;
     this.#actions.isNotes = isNotes(summary);
     history.classList.toggle("is-direct", summary.is_direct);
@@ -142,7 +189,8 @@ export class Talk {
     this.#composer.leave();
     this.#selection.end();
     history.leave();
-    this.#seek.open("");
+    this.#seek?.open("");
+    this.#recorder?.open("");
     this.#open = null;
   }
 
@@ -154,7 +202,7 @@ export class Talk {
     }
     if (!this.#open) return false;
     if (this.#composer.undo()) return true;
-    if (this.#seek.isOn) {
+    if (this.#seek?.isOn) {
       this.#seek.end();
       return true;
     }
@@ -195,6 +243,7 @@ function neighbour(from, step) {
 /** The last text of our own. */
 async function lastOwn() {
   await history.toEnd().catch(() => {});
-  return history.entries.findLast(({ message }) => message.own && !message.deleted)?.message ??
+  return history.entries.findLast(({ message }) => message.own && !message.deleted && !message.file)
+    ?.message ??
     null;
 }
