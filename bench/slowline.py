@@ -6,13 +6,12 @@ then Bob fetches it while she sends texts. The table shows the waits from `send`
 transcript, how long the file took, and how often a line broke and was opened again.
 """
 
-# ruff: noqa: SLF001  # a file by itself is no command of a person's
-
 from __future__ import annotations
 
 import argparse
 import asyncio
 import contextlib
+import io
 import os
 import random
 import statistics
@@ -74,8 +73,11 @@ async def speak(alice: Client, bob: Client, file: asyncio.Task[None]) -> list[fl
     waits = []
     while not file.done():
         began = time.perf_counter()
-        alice.chat(gid).send(f"said at {began}")
-        await anext(texts)
+        text = f"said at {began}"
+        alice.chat(gid).send(text)
+        async for event in texts:  # the file is announced among them
+            if bob.chat(gid).messages(after=event.row - 1)[0].text == text:
+                break
         waits.append(time.perf_counter() - began)
         await asyncio.sleep(random.uniform(*EVERY_S))  # when somebody speaks
     return sorted(waits)
@@ -96,14 +98,20 @@ async def measure(root: Path, relay: str, rate: int, size: int) -> list[list[str
     while not (alice.contacts() and bob.contacts()):
         await alice.changed()
     await alice.flushed()
-    with alice._unit() as unit:
-        ref = alice._conversations.files.put_file(unit, os.urandom(size))
+    bob.files.set_auto_bytes(-1)
+    gid = alice.contacts()[0].conversation
+
+    async def send() -> None:
+        number = await alice.chat(gid).send_file(io.BytesIO(os.urandom(size)), name="file")
+        await alice.files.ended(number)
 
     async def fetch() -> None:
-        await bob._fetches.fetch_file(ref)
+        while not (found := [m.file for m in bob.chat(gid).messages() if m.file is not None]):
+            await bob.changed()
+        await found[-1].fetch()
 
     rows = []
-    for way, work in (("sent", alice.flushed), ("fetched", fetch)):
+    for way, work in (("sent", send), ("fetched", fetch)):
         opened, began = line.opened, time.perf_counter()
         task = asyncio.create_task(work())
         waits = await speak(alice, bob, task)

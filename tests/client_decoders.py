@@ -15,18 +15,20 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from addresses import relay_at
 from amanat.client import history, holding, invite, pieces
-from amanat.client.rules import answers, commits, hearing, joining, naming, repair, roster
+from amanat.client.rules import answers, commits, hearing, joining, naming, repair, roster, sharing
 from amanat.errors import (
     AmanatError,
     BrokenInvite,
     InvalidCell,
     InvalidCommit,
     InvalidCredential,
+    InvalidFile,
     InvalidMessage,
     InvalidWelcome,
 )
-from amanat.protocol import codec
+from amanat.protocol import codec, files
 from amanat.protocol.drops import derive_bucket
+from amanat.protocol.files import Outline
 from amanat.protocol.identity import (
     Address,
     Leaf,
@@ -45,7 +47,11 @@ from amanat.protocol.messages import (
     Edit,
     Envelope,
     Epoch,
+    File,
+    FileAgain,
+    FileKind,
     FileRef,
+    FileWanted,
     Fragment,
     FragmentKind,
     Held,
@@ -109,6 +115,10 @@ def _from_link(data: bytes) -> invite.Invite:
     return invite.from_link(data.decode("latin-1"))
 
 
+_SHARED = File(
+    RELAY.key, "IR", bytes(32), bytes(32), 70_000, 3, FileKind.PICTURE, "", "image/jpeg",
+    None, 18_600, 0, bytes(25), bytes(8), "سلام", None, 60,
+)  # fmt: skip
 _FILE = FileRef(RELAY, "IR", bytes(32), 70_000, bytes(32))
 _WISH = Wish(IDENTITY, bytes(16), bytes(64))
 _EPOCH = Epoch(7, bytes(8))
@@ -191,6 +201,14 @@ DECODERS = {
     "KeyPackages wanted": _record(hearing._wanteds, InvalidMessage, KeyPackagesWanted(78, 2)),
     "leave": _record(commits._leaves, InvalidMessage, _WISH),
     "file": _record(joining._files, InvalidMessage, _FILE),
+    "file of a message": _record(files._files, InvalidMessage, _SHARED),
+    "file wanted": _record(sharing._wanted, InvalidMessage, FileWanted(bytes(16))),
+    "file again": _record(
+        files._agains, InvalidMessage, FileAgain(bytes(16), RELAY.key, "IR", bytes(32), 18_600)
+    ),
+    "outline": _record(
+        files._outlines, InvalidFile, Outline(bytes(32), [], "image/webp", b"x", b"")
+    ),
     "votes": _record(hearing._votes, InvalidMessage, Votes(3, [_VOTE])),
     "wanted": _record(repair._wanted, InvalidMessage, Wanted(SIGNER, [3, 5])),
     "new addresses": _record(

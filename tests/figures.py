@@ -11,11 +11,15 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
 SOAK = float(os.environ.get("AMANAT_SOAK", "1"))
 """How long campaigns are: 1 in an ordinary run of the tests, and FULL in `make soak`."""
 FULL = 10
+
+soak_alone = pytest.mark.skipif(SOAK <= 1, reason="only `make soak` has the time")
+"""Marks a test of which an ordinary run has a smaller sibling."""
 
 
 def rounds(short: int, soak: int | None = None) -> int:

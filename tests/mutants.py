@@ -57,6 +57,214 @@ class BrokenMutant(Exception):  # noqa: N818  # what happened, as all our errors
 
 MUTANTS = [
     Mutant(
+        "an export names a file outside its folder",
+        'return "" if ".." in parts or ":" in parts[0] else path',
+        "return path",
+        ["test_importing.py::test_path_that_is_none_or_leaves_the_folder_is_not_taken"],
+    ),
+    Mutant(
+        "an export's file may be a link to another place",
+        "descriptor = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | ",
+        "descriptor = os.open(place, os.O_RDONLY | ",
+        ["test_imports.py::test_only_a_file_in_the_folder_is_opened"],
+    ),
+    Mutant(
+        "an export that is still being written is taken for whole",
+        "        if self.version() != self._before:\n",
+        "        if False:\n",
+        ["test_imports.py::test_export_that_changes_while_it_is_read_is_refused_by_name"],
+    ),
+    Mutant(
+        "a message that cannot be followed takes the next ones along",
+        "                    and not resumes\n",
+        "",
+        ["test_importing.py::test_message_that_seems_to_hold_the_next_one_costs_itself_alone"],
+    ),
+    Mutant(
+        "an import forgets how far it has got",
+        "        self._rules.keep_done(unit, self._file, self._version, self._read)\n",
+        "",
+        ["test_imports.py::test_import_goes_on_behind_what_it_has_written"],
+    ),
+    Mutant(
+        "an import goes on behind messages that the person has deleted",
+        '        unit.db.execute("DELETE FROM import_run")\n',
+        "",
+        ["test_imports.py::test_chat_that_is_deleted_during_an_import_comes_back_whole"],
+    ),
+    Mutant(
+        "the index of imported words keeps those that were deleted",
+        "INSERT INTO imported_said (imported_said, rank) VALUES ('secure-delete', 1);\n",
+        "",
+        ["test_imports.py::test_words_of_a_deleted_chat_stay_in_no_file"],
+    ),
+    Mutant(
+        "a child reads a picture before it has given anything up",
+        "    confinement.seal()\n    given, taken",
+        "    given, taken",
+        ["test_media.py::test_the_child_is_told_nothing_but_the_picture"],
+    ),
+    Mutant(
+        "a sealed child may make any system call",
+        '    if platform.machine() == "x86_64":\n        _take_filter(system)\n',
+        "",
+        ["test_confinement.py::test_a_sealed_child_can_open_nothing_call_nobody_and_start_nothing"],
+    ),
+    Mutant(
+        "a sealed child may use files as far as it has descriptors",
+        "    _take_landlock(system)\n",
+        "",
+        ["test_confinement.py::test_landlock_closes_files_programs_and_calls"],
+    ),
+    Mutant(
+        "a preview leaves as the child has made it",
+        "        small = bare.sides(preview, made.preview_type)\n",
+        "        small = (1, 1)\n",
+        ["test_media.py::test_a_child_that_fails_or_lies_is_gone_and_nothing_of_it_leaves"],
+    ),
+    Mutant(
+        "bytes behind a picture leave with it",
+        "        if data[at : at + 3] == bytes((0xFF, _END)):",
+        "        if data[at : at + 2] == bytes((0xFF, _END)):",
+        [
+            "test_media.py::test_a_child_that_fails_or_lies_is_gone_and_nothing_of_it_leaves",
+            "test_media.py::test_a_picture_that_holds_anything_else_is_not_bare",
+        ],
+    ),
+    Mutant(
+        "a voice note names the rate of the microphone",
+        "_pages(_bare_head(head), ",
+        "_pages(head, ",
+        [
+            "test_voice.py::test_nothing_that_a_browser_wrote_stays_and_both_formats_leave_alike",
+        ],
+    ),
+    Mutant(
+        "anything that says that it is a voice note is handed to the browser as sound",
+        '(re.compile(rb"OggS"), "audio/ogg", "ogg")',
+        '(re.compile(rb""), "audio/ogg", "ogg")',
+        [
+            "test_page_voice.py::test_a_note_that_is_none_is_not_played_and_a_lie_about_its_length_harms_nothing",
+        ],
+    ),
+    Mutant(
+        "it is forgotten that a voice note was played",
+        "UPDATE file SET is_played = 1 WHERE",
+        "UPDATE file SET is_played = 0 WHERE",
+        [
+            "test_voice.py::test_it_stays_known_that_a_voice_note_was_played_and_nobody_is_told",
+        ],
+    ),
+    Mutant(
+        "a voice note may be announced with any waveform",
+        "len(file.hint) in {0, WAVEFORM_BYTES}",
+        "len(file.hint) <= WAVEFORM_BYTES",
+        [
+            "test_voice.py::test_a_voice_note_whose_announcement_lies_is_told_by_name_or_harms_nothing",
+        ],
+    ),
+    Mutant(
+        "a block with several packets is taken for one",
+        "or body[begin + 2] & _LACED:",
+        "or not body[begin + 2]:",
+        ["test_voice.py::test_what_is_no_recording_is_refused_by_name"],
+    ),
+    Mutant(
+        "a picture lies as the camera was held",
+        "turn = _TURNS.get(_orientation(found))",
+        "turn = _TURNS.get(1)",
+        ["test_media.py::test_a_picture_is_upright_however_the_camera_was_held"],
+    ),
+    Mutant(
+        "colours of a wide screen are taken for those of any screen",
+        '    profile = found.info.get("icc_profile")\n',
+        '    profile = b""\n',
+        ["test_media.py::test_colours_of_a_wide_screen_look_alike_without_their_profile"],
+    ),
+    Mutant(
+        "a picture that moves is sent as its first moment",
+        "        raise Refused(frames.MOVING)\n",
+        "        found.seek(0)\n",
+        ["test_media.py::test_what_cannot_be_sent_as_a_picture_is_refused_by_name"],
+    ),
+    Mutant(
+        "a time that a PNG tells in a block of its own is not told",
+        '    if b"tIME" in names:\n        bits |= TIME\n',
+        "",
+        ["test_media.py::test_traces_tell_what_stays_in_a_file"],
+    ),
+    Mutant(
+        "a child that nobody waits for goes on",
+        "        if self._child is not None:\n            await children.end(self._child)\n",
+        "        if self._child is not None and error is None:\n            await children.end(self._child)\n",
+        ["test_media.py::test_a_child_is_gone_if_nobody_waits_for_its_answer"],
+    ),
+    Mutant(
+        "a file is said before its relay has all of it",
+        "elif upload.is_whole and (now := self._transfers.get(one.id)) is not None:\n",
+        "elif (now := self._transfers.get(one.id)) is not None:\n",
+        ["test_files.py::test_a_busy_relay_delays_a_file_and_loses_nothing"],
+    ),
+    Mutant(
+        "a chunk is used without a look at its hash",
+        "if not fits or chunk_hash(payload) != self._hash(number - 1):\n",
+        "if not fits:\n",
+        ["test_file_format.py::test_another_cell_of_somebody_who_has_the_secret_is_never_believed"],
+    ),
+    Mutant(
+        "the outline of a file is whatever the relay gives",
+        "        if outline_hash(payload) != self._file.outline:\n",
+        "        if not payload:\n",
+        ["test_file_format.py::test_a_whole_other_file_under_the_same_secret_is_never_believed"],
+    ),
+    Mutant(
+        "a short file is a short cell",
+        "            least=LARGE_CELL,\n",
+        "",
+        ["test_file_format.py::test_all_cells_of_a_file_have_one_size_and_a_reader_gets_it_back"],
+    ),
+    Mutant(
+        "a cell of a file counts as here before the disk has it",
+        "        keep(number, payload)\n        self.done.add(number)\n",
+        "        self.done.add(number)\n        keep(number, payload)\n",
+        [
+            "test_file_format.py::test_a_cell_that_could_not_be_kept_is_not_done",
+            "test_files.py::test_a_full_disk_stops_the_file_and_nothing_else",
+        ],
+    ),
+    Mutant(
+        "a file is fetched from wherever its message says",
+        "        if not shared.is_near and relay != shared.file.relay:\n",
+        "        if not shared.file.relay:\n",
+        [
+            "test_files.py::test_no_message_makes_a_client_connect_to_a_relay_that_is_not_its_senders"
+        ],
+    ),
+    Mutant(
+        "a file that nobody has any more stays on the disk",
+        "            removed = [one for one in ended if blobs.remove(one)]\n",
+        "            removed = ended\n",
+        ["test_files.py::test_a_deleted_file_leaves_nothing_at_anybody"],
+    ),
+    Mutant(
+        "files, after each lost link all of a download is read again",
+        "            is_new = one.id not in self._looked_at\n",
+        "            is_new = True\n",
+        ["test_files.py::test_what_has_come_of_a_file_is_looked_at_once_in_a_process"],
+    ),
+    Mutant(
+        "files, one that was asked for again is not fetched when it comes",
+        "        if shared.is_near and self.transfers.of(gid, message, is_up=False) is None:",
+        "        if False:",
+        ["test_files.py::test_a_file_that_has_ended_is_put_up_again_by_its_author"],
+    ),
+    Mutant(
+        "whoever asks for a file makes its author's line busy for ever",
+        "        is_soon = 0 <= unit.now - again_at < AGAIN_MS\n",
+        "        is_soon = False\n",
+        ["test_files.py::test_a_file_that_has_ended_is_put_up_again_by_its_author"],
+    ),
+    Mutant(
         "while the proxy is away the relay is called around it",
         "            self.is_away = self._proxy is proxy\n            raise\n",
         "            self.is_away = self._proxy is proxy\n            return await self._direct.dial(key, place, await self._direct.resolve(place))\n",
@@ -340,9 +548,23 @@ MUTANTS = [
     ),
     Mutant(
         "a page of another port gets the socket of ours",
-        'return Live() if headers.get("Origin") == self.origin else Refused(403)',
-        "return Live()",
-        ["test_page.py::test_nobody_else_gets_the_socket"],
+        'if headers.get("Origin") != self.origin:',
+        "if not headers:",
+        ["test_page.py::test_nobody_else_gets_a_socket"],
+    ),
+    Mutant(
+        "a page is as far ahead of the client as it likes",
+        " or self._held + len(data) > WINDOW_BYTES",
+        "",
+        ["test_page_files.py::test_a_page_is_no_further_ahead_than_its_window"],
+    ),
+    Mutant(
+        "a file of somebody's runs beside the page",
+        '    "Content-Security-Policy": "sandbox; default-src \'none\'",\n',
+        "",
+        [
+            "test_page_files.py::test_a_file_is_handed_out_for_a_ticket_of_the_page_alone_and_as_bytes"
+        ],
     ),
     Mutant(
         "a link to the page works again",
@@ -382,7 +604,7 @@ MUTANTS = [
     ),
     Mutant(
         "page, another tab is not told what opens the profile",
-        """            self.tell([protocol.told("unlocking", opens_with=found)])""",
+        """            self.tell([telling.told("unlocking", opens_with=found)])""",
         "            pass",
         ["test_page_basics.py::test_the_system_keyring_takes_the_place_of_a_passphrase_and_back"],
     ),
@@ -825,6 +1047,92 @@ MUTANTS = [
         ["test_relay_drops.py::test_a_quarter_of_the_room_is_for_buckets_alone"],
     ),
     Mutant(
+        "a process on a cluster never notices what others have erased",
+        "            totals.correct(was, found)\n",
+        "            pass\n",
+        [
+            "test_cluster_store.py::test_processes_agree_on_what_the_relay_holds_after_each_expiry",
+        ],
+    ),
+    Mutant(
+        "the drop of an epoch ends with its cells",
+        "DROP_LIFE_DAYS = 180\n",
+        "DROP_LIFE_DAYS = 30\n",
+        ["test_away.py::test_nobody_blames_a_relay_after_a_long_silence"],
+    ),
+    Mutant(
+        "a process on a cluster looks at all drops in each hour",
+        "        return looked != hour and hour % DAY_HOURS == shard * DAY_HOURS // self._layout.shards\n",
+        "        return looked != hour\n",
+        [
+            "test_cluster_store.py::test_a_process_looks_once_a_day_at_a_drop_that_is_not_due",
+        ],
+    ),
+    Mutant(
+        "an expiry that failed forgets the drops that it had found",
+        "        self._due = list(self._taken)\n",
+        "        self._due = list(self._take(today))\n",
+        [
+            "test_cluster_store.py::test_an_expiry_that_fails_is_made_up_for_in_the_next_hour",
+        ],
+    ),
+    Mutant(
+        "a flood of creations takes the first ones of others",
+        "            room -= self._most // FIRST_SHARE\n",
+        "            room -= 0\n",
+        [
+            "test_rates.py::test_no_history_takes_the_first_creations_of_others",
+            "test_relay_turns.py::test_a_flood_of_creations_stops_nobody_from_creating_a_few",
+        ],
+    ),
+    Mutant(
+        "a creation that other processes prevent counts again",
+        "                    self._creations.give_back(client)\n",
+        "                    pass\n",
+        ["test_relay_drops.py::test_a_creation_that_other_processes_prevent_counts_once"],
+    ),
+    Mutant(
+        "nobody counts the drops that clients create",
+        "written = self._drops.write(writes, now=now, clients=clients)\n",
+        "written = self._drops.write(writes, now=now)\n",
+        ["test_relay_turns.py::test_a_flood_of_creations_stops_nobody_from_creating_a_few"],
+    ),
+    Mutant(
+        "buckets wait once the day's bytes of files are served",
+        "        if not drop.bucket and self._served.is_over(_day(now)):\n",
+        "        if self._served.is_over(_day(now)):\n",
+        ["test_relay_drops.py::test_messages_and_small_drops_are_served_whatever_files_took"],
+    ),
+    Mutant(
+        "files that come while their readers wait do not count",
+        "        self._count_files(told * file_bytes)\n",
+        "        pass\n",
+        [
+            "test_relay_turns.py::test_what_readers_are_handed_of_files_counts_for_each_of_them_and_then_files_wait"
+        ],
+    ),
+    Mutant(
+        "cells that a move erases count on",
+        "        self._stage_bytes(drop, -erased)\n",
+        "        pass\n",
+        ["test_bucket_bytes.py::test_a_bucket_that_moves_takes_its_bytes_along"],
+    ),
+    Mutant(
+        "cells of buckets that expire count as theirs on",
+        "        self._bucket_bytes -= of_buckets\n",
+        "        pass\n",
+        ["test_relay_drops.py::test_the_whole_relay_holds_a_bounded_number_of_bytes"],
+    ),
+    Mutant(
+        "buckets get a quarter whatever the operator says",
+        "        return self.bytes_buckets_reserved or self.bytes_total // BUCKETS_SHARE\n",
+        "        return self.bytes_total // BUCKETS_SHARE\n",
+        [
+            "test_relay_drops.py::test_the_operator_says_how_much_room_is_for_buckets_alone",
+            "test_config.py::test_a_quarter_of_the_room_is_for_buckets_unless_the_operator_says_how_much",
+        ],
+    ),
+    Mutant(
         "the newest is refused and not the greediest",
         "            if level >= self._top or not self._relieve(greediest):\n",
         "            if True:\n",
@@ -1106,6 +1414,58 @@ MUTANTS = [
         "if part.is_first and part.before > drop.head:",
         "if part.before > drop.head:",
         ["test_moving.py::test_cells_that_ended_at_the_source_meanwhile_end_at_the_destination"],
+    ),
+    Mutant(
+        "a scrub rebuilds a replica while another one of its stream is bad",
+        "        return streams.count(one.stream) == 1\n",
+        "        return streams.count(one.stream) >= 1\n",
+        ["test_cluster_scrub.py::test_no_replica_is_rebuilt_while_another_of_its_stream_is_bad"],
+    ),
+    Mutant(
+        "two scrubs of one cluster go on at once",
+        "            raise ScrubUnderWay\n",
+        "            pass\n",
+        ["test_cluster_scrub.py::test_of_two_scrubs_one_goes_on"],
+    ),
+    Mutant(
+        "a message that all replicas have lost passes unnoticed",
+        "        if message.before not in (0, last, *known):\n",
+        "        if message.before not in (0, last, *known) and message.before > message.place:\n",
+        [
+            "test_cluster_scrub.py::test_a_message_that_all_have_lost_is_a_gap_and_one_that_was_purged_is_none"
+        ],
+    ),
+    Mutant(
+        "an audit does not look for roots in a relay's other directories",
+        "for path in (self._directory.path, *self._keepers):\n            yield from",
+        "for path in (self._directory.path,):\n            yield from",
+        ["test_cluster_audit.py::test_what_does_not_belong_beside_the_drops_is_found"],
+    ),
+    Mutant(
+        "an audit ends at a stream that is not as it must be",
+        "            if self.creates:\n                prepare(engine, layout)\n",
+        "            prepare(engine, layout)\n",
+        ["test_cluster_audit.py::test_what_does_not_belong_beside_the_drops_is_found"],
+    ),
+    Mutant(
+        "a relay that starts asks its cluster once",
+        "            if not left:\n                raise ClusterUnready",
+        "            if left:\n                raise ClusterUnready",
+        ["test_cluster_start.py::test_a_relay_waits_for_a_cluster_that_is_not_ready"],
+    ),
+    Mutant(
+        "buckets for which a batch had no room are forgotten",
+        "            idle = idle + 1 if len(left) == len(buckets) else 0\n",
+        "            return\n",
+        [
+            "test_cluster_start.py::test_all_buckets_are_created_although_a_journal_takes_only_some_at_once"
+        ],
+    ),
+    Mutant(
+        "a relay starts on streams of another format",
+        '    if written != wanted["amanat_format"]:\n',
+        "    if not written:\n",
+        ["test_cluster_check.py::test_a_relay_does_not_start_on_streams_of_another_format"],
     ),
     Mutant(
         "keys of what has gone are kept",
@@ -1429,6 +1789,54 @@ MUTANTS = [
         ["test_invite.py::test_invite_that_has_expired_is_not_answered_before_it_is_cleared_away"],
     ),
     Mutant(
+        "visitor who is let in without a question",
+        "        if not is_late and self._is_asked_about(them.identity):\n",
+        "        if is_late and self._is_asked_about(them.identity):\n",
+        ["test_visitors.py::test_visitor_is_told_nothing_until_they_are_let_in_and_then_they_talk"],
+    ),
+    Mutant(
+        "person who is asked about somebody on whom they have knocked",
+        "            and not self._is_knocked_on(identity)\n",
+        "",
+        ["test_visitors.py::test_nobody_is_asked_about_those_on_whom_they_have_knocked"],
+    ),
+    Mutant(
+        "visitor who waits longer than their KeyPackage is good",
+        "        until = min(expires_at + REPLY_MS, 1000 * until_s)\n",
+        "        until = max(expires_at + REPLY_MS, 1000 * until_s)\n",
+        ["test_visitors.py::test_nobody_waits_longer_than_their_key_package_is_good"],
+    ),
+    Mutant(
+        "visitor who is let in after they have gone",
+        'until FROM visitor WHERE until > ?"',
+        'until FROM visitor WHERE until > 0 * ?"',
+        ["test_visitors.py::test_visitor_who_is_not_answered_goes_and_nothing_is_said"],
+    ),
+    Mutant(
+        "visitor whom a clock set back keeps out",
+        "now=visitor.knocked_at)",
+        "now=unit.now)",
+        ["test_visitors.py::test_visitor_is_let_in_though_the_clock_was_set_back"],
+    ),
+    Mutant(
+        "visitor who is a contact and waits all the same",
+        'They wait for no answer any more."""\n        self.visitors.forget(unit, identity)\n',
+        'They wait for no answer any more."""\n',
+        ["test_visitors.py::test_to_knock_on_a_visitor_is_to_meet_them"],
+    ),
+    Mutant(
+        "visitor who slips into the name of a contact",
+        "self._naming.called_once_met(one.identity, knock.name),",
+        "knock.name,",
+        ["test_visitors.py::test_name_and_greeting_of_a_visitor_pretend_nothing"],
+    ),
+    Mutant(
+        "visitor who had been blocked and is shown as anybody",
+        "                    self._history.is_blocked(one.identity),\n                    one.knocked_at,\n",
+        "                    False,\n                    one.knocked_at,\n",
+        ["test_visitors.py::test_person_is_told_that_a_visitor_is_one_whom_they_had_blocked"],
+    ),
+    Mutant(
         "knock that was put aside is never answered",
         "is_late=True",
         "is_late=False",
@@ -1520,8 +1928,8 @@ MUTANTS = [
     ),
     Mutant(
         "text said out of step is refused",
-        "        if state not in (State.ASTRAY, State.NOTES):\n",
-        "        if state is not State.NOTES:\n",
+        "        if self._roster.state(gid) not in (State.ASTRAY, State.NOTES):\n",
+        "        if self._roster.state(gid) is not State.NOTES:\n",
         ["test_cli.py::test_a_text_said_out_of_step_is_kept_and_the_person_told"],
     ),
     Mutant(
@@ -1594,9 +2002,29 @@ MUTANTS = [
     ),
     Mutant(
         "a member says where a group is",
-        "        or (placed != administered and not may(before, people, committer, Deed.PLACE))\n",
+        "        or not (placed == administered or is_along or may(before, people, committer, Deed.PLACE))\n",
         "",
         ["test_rights.py::test_what_a_member_may"],
+    ),
+    Mutant(
+        "a group stays where nobody can make its drops",
+        "    if policy.relay.key in relays:\n        return policy\n",
+        "    return policy\n",
+        [
+            "test_exit.py::test_a_group_is_taken_along_by_the_commit_that_lets_the_last_person_there_go"
+        ],
+    ),
+    Mutant(
+        "a group is taken along from people who are there",
+        "    if policy.relay.key in relays:\n        return policy\n",
+        "    if policy.relay.key == home.relay.key:\n        return policy\n",
+        ["test_rights.py::test_nobody_but_an_admin_takes_a_group_along_where_somebody_remains"],
+    ),
+    Mutant(
+        "a leaf that says where its person was",
+        "        leaf = self._addresses.new_leaf(group)\n",
+        "        leaf = None\n",
+        ["test_exit.py::test_each_of_two_who_move_away_one_after_the_other_is_known_to_be_gone"],
     ),
     Mutant(
         "help that nobody judges",
@@ -1929,6 +2357,18 @@ MUTANTS = [
         ],
     ),
     Mutant(
+        "a reader remembers what a unit has changed since",
+        "            self.read.forget()\n",
+        "            pass\n",
+        ["test_unit.py::test_what_a_reader_remembers_is_forgotten_with_each_unit"],
+    ),
+    Mutant(
+        "a reader does not see what its unit has written",
+        "        if self._db.in_transaction:\n            return self.execute(query).fetchall()\n",
+        "",
+        ["test_unit.py::test_what_a_reader_remembers_is_forgotten_with_each_unit"],
+    ),
+    Mutant(
         "memory outlives a failed unit",
         "            for forget in self._forget:\n                forget()\n",
         "",
@@ -1947,6 +2387,42 @@ MUTANTS = [
         ["test_invite.py::test_namesake_gets_another_name_and_is_warned_of"],
     ),
     # The drill
+    Mutant(
+        "a file that has just been said is fetched from wherever its message says",
+        "        is_near = file.relay in near\n",
+        "        is_near = True\n",
+        [
+            "test_drill_files.py::test_no_file_makes_a_client_call_a_relay_before_its_person_names_it"
+        ],
+    ),
+    Mutant(
+        "a file that is put up again is fetched from wherever its author says",
+        "        is_near = again.relay in self._relays_of(gid, sender)\n",
+        "        is_near = True\n",
+        [
+            "test_drill_files.py::test_no_file_makes_a_client_call_a_relay_before_its_person_names_it"
+        ],
+    ),
+    Mutant(
+        "the announcement of a file is longer than most texts",
+        "        file = structs.replace(file, life_s=self._history.timer(gid))\n",
+        "        file = structs.replace(\n            file, life_s=self._history.timer(gid), text=file.text.ljust(1_500)\n        )\n",
+        [
+            "test_drill_files.py::test_files_are_announced_in_cells_like_those_of_texts_after_an_upload"
+        ],
+    ),
+    Mutant(
+        "files are padded to whole cells and no further",
+        "        return padded(self.filled)\n",
+        "        return self.filled\n",
+        ["test_drill_files.py::test_coarser_padding_names_fewer_lines_and_fewer_leaflets"],
+    ),
+    Mutant(
+        "an observer of lines takes fetches from before a file was sent for its own",
+        "        alike = (size == seen[number]) & (files.fetched_at >= at)\n",
+        "        alike = size == seen[number]\n",
+        ["test_drill_files.py::test_a_fetch_before_the_file_was_sent_names_nobody"],
+    ),
     Mutant(
         "one coding of base64 not searched",
         "for shift in range(3):",
@@ -2224,6 +2700,18 @@ MUTANTS = [
         "if identity in self.shut_out:",
         "if identity in ():",
         ["test_read_marks.py::test_somebody_blocked_does_not_learn_what_was_read"],
+    ),
+    Mutant(
+        "the capacity model counts what goes through a hop once",
+        "comes = 2 * up + down if is_hopped else up",
+        "comes = up + down if is_hopped else up",
+        ["test_capacity.py::test_what_goes_through_a_hop_is_counted_twice"],
+    ),
+    Mutant(
+        "the capacity model forgets two of three replicas",
+        "disk_tb=people * rest * max(1.0, nodes) / TB,",
+        "disk_tb=people * rest / TB,",
+        ["test_capacity.py::test_a_cluster_keeps_each_cell_on_three_disks"],
     ),
 ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -83,6 +84,16 @@ async def looked_at(tab: Page) -> tuple[str, int]:
         ".find(([, top]) => top > b.top); }"
     )
     return text, round(top)
+
+
+async def settled_at(tab: Page) -> tuple[str, int]:
+    """The same, once it stays: on a busy machine a page takes its time after a wheel turn."""
+    before = None
+    async with asyncio.timeout(30):
+        while (now := await looked_at(tab)) != before:
+            before = now
+            await asyncio.sleep(0.3)
+    return now
 
 
 async def hide(tab: Page, *, is_hidden: bool) -> None:

@@ -27,7 +27,8 @@ SHELLS = {
         "relay/clock.py",
     ),
     *("relay/directory.py", "region/mover.py"),
-    *("relay/cluster/nodes.py", "relay/cluster/trial.py"),
+    *("relay/cluster/evidence.py", "relay/cluster/nodes.py", "relay/cluster/scrub.py"),
+    "relay/cluster/trial.py",
     *("drill/process.py", "drill/recorded.py"),
 }
 """The modules that may read the real clock."""
@@ -36,6 +37,7 @@ LAST_RESORTS = {
     "cli/ending.py": 1,
     "client/shell/runtime.py": 1,
     "drill/talkers.py": 1,
+    "media/worker.py": 1,
     "page/house.py": 1,
 }
 """How many handlers of any error each shell may have, where no other code could report it."""

@@ -19,14 +19,14 @@ from amanat import cli
 from amanat.config import RegisterConfig, RelayConfig, RelayLimits
 from amanat.errors import BrokenLedger, BrokenReport
 from amanat.protocol import tlog, wire
-from amanat.protocol.cells import HANDSHAKE_CELL, LABEL_BYTES, MESSAGE_CELL
+from amanat.protocol.cells import HANDSHAKE_CELL, LABEL_BYTES, LARGE_CELL, MESSAGE_CELL
 from amanat.protocol.drops import Drop, derive_drop, token_hash
-from amanat.protocol.ledger import origin
+from amanat.protocol.ledger import decode_entry, drop_hash, origin
 from amanat.region.audit import Audit, Fault, Report, free_pages, open_report, sign_report
 from amanat.region.page import _LANGUAGES, page
 from amanat.relay.directory import RelayDirectory
 from amanat.relay.drops import DAY_S, Drops
-from amanat.relay.ledger import Ledger
+from amanat.relay.ledger import Ledger, every_entry, replay
 from amanat.relay.store import SqliteStore
 from amanat.relay.store.schema import SEQ_BITS
 from relays import Peer, RelayProcess, append, in_loop
@@ -251,10 +251,59 @@ PLANTED: dict[Callable[[Path], None], str] = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("plant", PLANTED, ids=lambda plant: plant.__name__)
 def test_planted_faults_are_found(directory: Path, plant: Callable[[Path], None]) -> None:
     plant(directory)
     assert PLANTED[plant] in kinds(audit(directory))
+
+
+@pytest.mark.long
+def test_files_of_either_retention_are_audited_to_the_day(tmp_path: Path) -> None:
+    path, files, begun = tmp_path / "relay", {14: make(14), 30: make(30)}, NOW // DAY_S * DAY_S
+    made = RelayDirectory.create(path, RelayConfig(REGION, "test", "127.0.0.1", 8443))
+
+    def audited(days: int, *puts: wire.Create | wire.Append, expires: bool = True) -> Report:
+        """The audit after some days."""
+        now = begun + days * DAY_S
+        with contextlib.closing(SqliteStore(path)) as store:
+            drops = Drops(store, region=REGION, bucket_key=made.bucket_key, limits=LIMITS)
+            replies = drops.write(puts, now=now).replies
+            drops.commit()
+            assert not any(isinstance(reply, wire.Failed) for reply in replies)
+            if expires:
+                for _ in drops.expire(now=now):
+                    pass
+            for _ in Ledger(store, made.identity).seal():
+                pass
+        return Audit(path, now=now + DAY_S / 2).run(b"")
+
+    def ended() -> list[int]:
+        """The cells of each file that have ended, by the ledger."""
+        with contextlib.closing(SqliteStore(path)) as store:
+            entries = map(decode_entry, every_entry(store.pages, store.pages.size()))
+            accounts, wrong = replay(entries)
+        told = [accounts[drop_hash(file.drop_id)] for file in files.values()]
+        assert not wrong
+        assert all(one.ended_bytes == one.ended * LARGE_CELL for one in told)
+        return [one.ended for one in told]
+
+    puts: list[wire.Create | wire.Append] = []
+    for days, file in files.items():
+        puts.append(create(file, made.bucket_key, days))
+        puts += [
+            wire.Append(0, file.drop_id, file.append_token, os.urandom(LARGE_CELL))
+            for _ in range(5)
+        ]
+    report = audited(0, *puts)
+    assert (report.findings, report.cells, report.bytes) == ([], 10, 10 * LARGE_CELL)
+    for days, before, after in ((14, [0, 0], [5, 0]), (30, [5, 0], [5, 5])):
+        last = audited(days)
+        assert (last.findings, last.cells, ended()) == ([], 10 - sum(before), before)
+        late = audited(days + 1, expires=False)
+        assert ([one.kind for one in late.findings], ended()) == (["overdue"], before)
+        gone = audited(days + 1)
+        assert (gone.findings, gone.cells, ended()) == ([], 10 - sum(after), after)
 
 
 def test_a_report_is_signed_and_any_edit_is_seen(directory: Path) -> None:
@@ -277,6 +326,7 @@ def test_a_report_is_signed_and_any_edit_is_seen(directory: Path) -> None:
             open_report(broken)
 
 
+@pytest.mark.long
 def test_an_older_checkpoint_shows_a_ledger_that_was_written_anew(directory: Path) -> None:
     relay = RelayDirectory.open(directory)
     with database(directory) as store:

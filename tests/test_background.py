@@ -30,7 +30,7 @@ import zxingcpp
 
 from amanat import background, cli, front
 from amanat.background import MAX_FRONTS, Front
-from amanat.client import unlock_file, vault
+from amanat.client import vault
 from amanat.client.sdk.client import Client
 from amanat.errors import (
     BackgroundBusy,
@@ -49,6 +49,7 @@ from amanat.front import (
     PIECE_CHARS,
     RESULT,
     VERSION,
+    Bar,
     Check,
     Command,
     End,
@@ -89,6 +90,16 @@ class Ran:
         return self.lines[-1]["error"]
 
 
+def make_profile(directory: Path, passphrase: str, *, name: str, relay: str) -> None:
+    """Make a profile in this process, so that its passphrase is cheap to try."""
+
+    async def make() -> None:
+        unlock = vault.Unlock(passphrase=passphrase)
+        await (await Client.create(directory, unlock, name=name, relay=relay)).close()
+
+    uvloop.run(make())
+
+
 class Person:
     """A profile, and the processes on it."""
 
@@ -96,14 +107,7 @@ class Person:
         self.name, self.directory, self._relay = name, directory, relay
 
     def init(self) -> None:
-        """Make the profile with a passphrase that is cheap to try: the vault keeps its cost."""
-        unlock = vault.Unlock(passphrase=PASSPHRASE)
-
-        async def make() -> None:
-            client = await Client.create(self.directory, unlock, name=self.name, relay=self._relay)
-            await client.close()
-
-        uvloop.run(make())
+        make_profile(self.directory, PASSPHRASE, name=self.name, relay=self._relay)
 
     def start(
         self,
@@ -241,9 +245,7 @@ def relay(tmp_path: Path) -> Iterator[RelayProcess]:
 
 
 @pytest.fixture
-def alice(relay: RelayProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Person:
-    monkeypatch.setattr(unlock_file, "ARGON2_MEMORY_KIB", 64)
-    monkeypatch.setattr(unlock_file, "ARGON2_PASSES", 1)
+def alice(relay: RelayProcess, tmp_path: Path) -> Person:
     person = Person("آلیس", tmp_path / "alice", str(relay.address))
     person.init()
     return person
@@ -584,7 +586,13 @@ def ask(directory: Path, words: list[str], given: list[str], heard: list[str]) -
     line = front.reach(directory)
     assert line is not None
     with contextlib.closing(line):
-        return line.ask(words, given, lambda _, text: heard.append(text), all_shown)
+        return line.ask(
+            words,
+            given,
+            lambda _, text: heard.append(text),
+            all_shown,
+            lambda one: heard.append(one.text),
+        )
 
 
 @pytest.mark.parametrize(
@@ -598,6 +606,7 @@ def ask(directory: Path, words: list[str], given: list[str], heard: list[str]) -
         ((Greeting(VERSION),), BackgroundGone),
         ((Greeting(VERSION), Said(RESULT, "x"), Greeting(VERSION)), MalformedFrame),
         ((Greeting(VERSION), Command(("status",), ())), MalformedFrame),
+        ((Greeting(VERSION), Bar(1, "a", 1, 0)), MalformedFrame),
         ((Greeting("0" * 5 * PIECE_CHARS),), FrameTooLarge),
     ],
 )
@@ -606,6 +615,13 @@ def test_what_a_background_must_not_say_has_its_name(
 ) -> None:
     with impostor(tmp_path, *answers), pytest.raises(error):
         ask(tmp_path, ["status"], [], [])
+
+
+def test_how_far_long_work_of_a_background_has_got_is_drawn(tmp_path: Path) -> None:
+    heard: list[str] = []
+    with impostor(tmp_path, Greeting(VERSION), Bar(1, "half", 1, 2), Said(NOTE, "x\n"), End(3)):
+        assert ask(tmp_path, ["status"], [], heard) == 3
+    assert heard == ["half", "x\n"]
 
 
 def test_another_version_is_named_with_what_to_do(alice: Person) -> None:

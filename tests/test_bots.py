@@ -169,6 +169,7 @@ async def test_a_bot_that_dies_at_any_statement_answers_once(
     await served.end()
 
 
+@pytest.mark.long
 async def test_a_flood_is_answered_in_its_time_and_in_full(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -191,6 +192,7 @@ async def test_a_flood_is_answered_in_its_time_and_in_full(
     await ended(task)
 
 
+@pytest.mark.long
 async def test_two_bots_do_not_answer_each_other_for_ever(world: World) -> None:
     alice, person = await pair(world)
 

@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(3600)]
 ROOT = Path(__file__).parent.parent
 PASSPHRASE = "of a bot that does not exist"  # noqa: S105  # and of nobody else
 KILL_EVERY_S = 2.0
-MESSAGES = rounds(300, 10_000)
+MESSAGES = rounds(150, 10_000)
 """Messages to the echo bot that is killed."""
 AT_ONCE = 20
 """Messages that wait for their answers at a time."""

@@ -133,6 +133,7 @@ async def test_a_member_who_says_two_things_has_said_nothing(world: World) -> No
     assert parted.is_lost("bob", later_ms=LATE_MS) is False  # alice's leaf is the lower one
 
 
+@pytest.mark.long
 async def test_nobody_votes_for_another_and_nobody_who_was_not_there(world: World) -> None:
     parted = await split(world, "alice", "bob", "carol")
     right = parted.vote("carol", "bob")
@@ -177,6 +178,7 @@ async def test_two_who_have_read_different_things_wait_an_hour_and_draw_one_conc
     assert parted.is_lost("alice", later_ms=LATE_MS) is True
 
 
+@pytest.mark.long
 async def test_a_vote_is_for_what_one_has_read_and_is_said_once(world: World) -> None:
     parted = await split(world, "alice", "bob", "carol")
     with parted.people[0].client._unit() as unit:
@@ -192,6 +194,7 @@ async def test_a_vote_is_for_what_one_has_read_and_is_said_once(world: World) ->
         assert parted.branches.vote(unit, parted.gid, parted.epoch) is None
 
 
+@pytest.mark.long
 async def test_a_person_who_is_out_on_one_side_does_not_count(world: World) -> None:
     parted = await split(world, "alice", "bob", "carol", removes={"alice": "bob", "bob": "alice"})
     assert parted.is_lost("bob") is None
@@ -199,6 +202,7 @@ async def test_a_person_who_is_out_on_one_side_does_not_count(world: World) -> N
     assert parted.is_lost("bob")  # carol alone is on both sides
 
 
+@pytest.mark.long
 async def test_an_admin_who_puts_out_the_person_who_put_them_down_wins_nobody(world: World) -> None:
     # Mallory's leaf is the lowest, and her Commit is in no drop; bob has read alice's.
     parted = await split(
@@ -215,6 +219,7 @@ async def test_an_admin_who_puts_out_the_person_who_put_them_down_wins_nobody(wo
     assert parted.is_lost("mallory", later_ms=LATE_MS) is False
 
 
+@pytest.mark.long
 async def test_memory_of_one_epoch_has_a_bound(world: World) -> None:
     parted = await split(world, "alice", "bob", "carol")
     with parted.people[0].client._unit() as unit:
@@ -248,6 +253,7 @@ async def test_whatever_is_said_both_sides_draw_one_conclusion(world: World) -> 
         assert is_bob == {said_by_others.count("b") > said_by_others.count("a")}
 
 
+@pytest.mark.long
 async def test_an_hour_is_an_hour_though_the_clock_was_set_back(world: World) -> None:
     parted = await split(world, "alice", "bob", "carol")
     talk, db = parted.people[0].rules.conversations, parted.people[0].db

@@ -121,6 +121,7 @@ async def test_people_who_come_back_and_people_who_stay_hear_each_other_at_once(
             assert {m.text for m in person.client.chat(gid).messages()[-3:]} == last
 
 
+@pytest.mark.long
 async def test_chain_begins_anew_when_either_end_renews_its_keys_and_else_goes_on(
     world: World,
 ) -> None:
@@ -193,6 +194,7 @@ async def test_a_cell_that_comes_before_its_reader_has_read_the_commit_is_found(
     agree_on_chains(people)
 
 
+@pytest.mark.long
 async def test_a_cell_that_comes_to_the_fallback_before_its_reader_knows_is_found(
     world: World,
 ) -> None:
@@ -386,6 +388,7 @@ async def split_and_speaking(
     return alice, bob, lost
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("many_lost", [0, 2])
 @pytest.mark.parametrize("renewing", [(), ("alice",), ("bob",), ("alice", "bob")])
 async def test_two_who_were_shown_different_commits_hear_each_other_again(
@@ -408,6 +411,7 @@ async def test_two_who_were_shown_different_commits_hear_each_other_again(
     assert_heard(people, gid)
 
 
+@pytest.mark.long
 async def test_the_loser_of_a_vote_asks_until_they_are_over_whatever_is_lost(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -431,11 +435,13 @@ async def test_the_loser_of_a_vote_asks_until_they_are_over_whatever_is_lost(
     assert_heard(people, gid)
 
 
+@pytest.mark.long
 async def test_while_it_is_open_nobody_is_asked_who_cannot_decide_it(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alice, bob, _ = await split_and_speaking(world, monkeypatch)
     await world.pass_time(branches.LATE_MS / 1000 + HEARD_S)
     for person in (alice, bob):
-        # One asking to find out, one to go over, and one that says so: of 16 that fit a fortnight.
-        assert 1 <= person.one("SELECT count(*) FROM helped") <= 2
+        # One asking to find out and one to go over, each again if its answer takes longer than a
+        # tick: of 16 that fit a fortnight.
+        assert 1 <= person.one("SELECT count(*) FROM helped") <= 4

@@ -100,6 +100,7 @@ async def test_words_that_were_not_confirmed_are_said_again_after_a_restart(worl
     assert not {*bob.warnings(), *carol.warnings()} - {"relay-doubted"}
 
 
+@pytest.mark.long
 async def test_texts_said_while_out_of_step_wait_and_are_said_then(world: World) -> None:
     people = await world.friends("alice", "bob", "carol")
     alice, bob = people[:2]
@@ -150,6 +151,7 @@ async def test_a_text_from_before_somebody_came_is_not_said_again_to_them(world:
     assert states(alice, gid) == ["undelivered", "undelivered", "delivered"]
 
 
+@pytest.mark.long
 async def test_a_text_that_is_not_said_again_is_never_shown_as_delivered(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

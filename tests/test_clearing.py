@@ -146,6 +146,7 @@ async def test_a_text_that_arrives_after_the_clearing_is_shown(world: World) -> 
     assert alice.texts("bob") == ["late"]
 
 
+@pytest.mark.long
 async def test_a_cleared_group_that_we_left_is_listed_again_once_we_are_let_in(
     world: World,
 ) -> None:

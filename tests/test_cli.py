@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from PIL import Image
 
 from amanat import cli
 from amanat.cli import terminal, words
-from amanat.client import unlock_file, vault
+from amanat.client import vault
 from amanat.client.sdk.client import Client
 from amanat.client.vault import Unlock
 from amanat.drill.network import Network
@@ -28,15 +29,18 @@ from amanat.errors import EXIT_BUG
 from amanat.link import Internet
 from amanat.process import EXIT_INTERRUPTED
 from amanat.protocol.descriptor import b64
+from exports import as_bytes, chat, message
+from recordings import SILENCE, webm
 
 COMMANDS = (
-    "init", "invite", "invites", "accept", "name", "contacts", "send", "read", "edit",
-    "react", "forward", "delete", "export", "search", "timer", "block", "unblock", "group",
+    "init", "invite", "invites", "accept", "knocks", "visitors", "name", "contacts", "send", "read",
+    "edit", "react", "forward", "delete", "export", "search", "timer", "block", "unblock", "group",
+    "import", "imported",
     "group create", "group add", "group remove", "group leave", "group adds", "group offers",
     "group accept", "group decline", "group rename", "group admin", "group rejoin", "group list",
     "verify", "run", "passphrase", "wipe", "proxy", "status", "doctor", "relay", "relay init",
     "relay run", "relay cluster", "relay cluster try",
-    "relay cluster check", "replay",
+    "relay cluster check", "relay cluster scrub", "capacity", "replay",
 )  # fmt: skip
 
 
@@ -133,9 +137,6 @@ class Town:
 def town(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> Town:
-    """A town where guessing a passphrase is cheap."""
-    monkeypatch.setattr(unlock_file, "ARGON2_MEMORY_KIB", 64)
-    monkeypatch.setattr(unlock_file, "ARGON2_PASSES", 1)
     return Town(tmp_path, monkeypatch, capfd)
 
 
@@ -182,7 +183,7 @@ def test_two_people_meet_and_talk(town: Town) -> None:
     assert set(line) == {
         "conversation", "conversation_id", "id", "sender", "own", "text", "reply_to", "edited",
         "forwarded", "deleted", "reactions", "sent_at", "kept_at", "expires_at", "state",
-        "read_by", "read_of",
+        "read_by", "read_of", "file",
     }  # fmt: skip
     assert alice("--json", "read").out == ""
     assert "سلام" in alice("read", "--all").out
@@ -445,6 +446,34 @@ def test_groups_are_offered_accepted_declined_and_left_with_the_person_who_added
     assert states == {"book club": ["alice"], "nonsense": ["alice"]}
     ran = bob("--json", "group", "accept", "nonsense")
     assert (ran.status, ran.value["error"]) == (2, "unknown-conversation")
+
+
+@pytest.mark.long
+def test_people_who_knock_wait_and_are_let_in_or_turned_away(town: Town) -> None:
+    alice, bob, eve = [town.person(name) for name in ("alice", "bob", "eve")]
+    assert alice.json("knocks") == {"knocks": "let-in"}
+    assert alice.json("knocks", "ask") == {"knocks": "ask"}
+    made = []
+    for other, greeting in ((bob, "it is me\nbob"), (eve, "me too")):
+        made.append(alice.json("invite"))
+        given = ["--json", "--wait", "0.3", "accept", "--greeting", greeting]
+        assert other(*given, given=made[-1]["invite"]).value["met"] is False
+    found = {one["name"]: one for one in alice.json("visitors")}
+    keys = {"id", "name", "greeting", "blocked", "knocked_at", "expires_at"}
+    assert {name: one.keys() for name, one in found.items()} == {"bob": keys, "eve": keys}
+    assert {one["id"] for one in found.values()} == {one["id"] for one in made}
+    assert found["bob"]["greeting"] == "it is me\nbob"
+    assert "    \u2068it is me\u2069\n    | \u2068bob\u2069\n" in alice("visitors").out
+    assert "\u2068eve\u2069 wants to meet you" in alice("read").err
+    assert alice("visitors", "--let-in", "bob", "--turn-away", "eve").status == 2
+    assert alice.json("visitors", "--turn-away", found["eve"]["id"]) == found["eve"]
+    assert alice.json("visitors", "--let-in", "bob") == found["bob"]
+    assert alice.json("visitors") == []
+    assert [one["name"] for one in alice.json("contacts")] == ["bob"]
+    assert [one["name"] for one in bob.json("contacts")] == ["alice"]
+    assert eve.json("contacts") == []
+    ran = alice("--json", "visitors", "--let-in", "eve")
+    assert (ran.status, ran.value["error"]) == (2, "unknown-visitor")
 
 
 @pytest.mark.long
@@ -781,3 +810,177 @@ def test_general_options_stand_before_a_command_or_behind_it(town: Town) -> None
     assert before["name"] == "alice"
     assert alice("group", "list", "--json").value == []
     assert not alice("status").out.startswith("{")
+
+
+@pytest.mark.long
+def test_a_file_is_sent_listed_and_saved(town: Town, tmp_path: Path) -> None:
+    alice, bob = town.friends()
+    data = bytes(range(256)) * 1_000
+    source = tmp_path / "notes.txt"
+    source.write_bytes(data)
+    sent = alice.json("send", "bob", "--file", str(source), "--caption", given="look\n")
+    listed = json.loads(bob("--json", "files", "alice").out.splitlines()[0])
+    assert listed["id"] == sent["id"]
+    assert (listed["text"], listed["file"]["name"]) == ("look", "notes.txt")
+    saved = bob.json("save", "alice", sent["id"], str(tmp_path / "saved"))
+    assert Path(saved["file"]).read_bytes() == data
+    assert bob.json("files", "alice")["file"]["here"]
+
+    assert bob.json_error("save", "alice", sent["id"], str(tmp_path / "saved")) is not None
+    (again,) = [bob.json("forward", "alice", sent["id"], "--notes")]
+    assert again["state"] == "kept"
+    assert bob.json("files", "--notes")["forwarded"]
+    shown = bob("read", "alice", "--all")
+    assert "[\u2068notes.txt\u2069, 250.0 KiB] \u2068look\u2069" in shown.out
+
+
+@pytest.mark.long
+def test_a_picture_is_sent_made_anew_or_as_it_is_with_what_it_tells(
+    town: Town, tmp_path: Path
+) -> None:
+    alice, bob = town.friends()
+    source = tmp_path / "IMG_2025.jpg"
+    Image.linear_gradient("L").save(source, "JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0\0\0\0\0\0\0")
+    assert "place" not in alice("send", "bob", "--file", str(source)).err
+    told = alice("send", "bob", "--file", str(source), "--as-file").err
+    assert "no place, time or camera was found" in told
+    lines = [json.loads(line) for line in bob("--json", "files", "alice").out.splitlines()]
+    listed = [one["file"] for one in lines if "file" in one]
+    assert [(one["kind"], one["name"]) for one in listed] == [
+        ("picture", ""),
+        ("file", "IMG_2025.jpg"),
+    ]
+
+
+@pytest.mark.long
+def test_several_files_are_one_album_and_one_that_is_none_sends_nothing(
+    town: Town, tmp_path: Path
+) -> None:
+    alice, bob = town.friends()
+    files = [tmp_path / name for name in ("one.txt", "two.txt", "three.txt")]
+    for file in files[:2]:
+        file.write_text(file.name)
+    words = [word for file in files for word in ("--file", str(file))]
+    assert alice.json_error("send", "bob", *words) == "bad-argument"
+    files[2].write_text("three")
+    assert not [one for one in bob("--json", "files", "alice").out.splitlines() if one]
+    sent = alice.json("send", "bob", *words, "--caption", given="look\n")
+    lines = [json.loads(line) for line in bob("--json", "files", "alice").out.splitlines()]
+    listed = [one for one in lines if "file" in one]
+    assert [one["id"] for one in listed] == [one["id"] for one in sent]
+    assert [one["file"]["name"] for one in listed] == [one.name for one in files]
+    assert [one["text"] for one in listed] == ["look", "", ""]
+    (album,) = {one["file"]["album"] for one in listed}
+    assert len(album) == 16
+
+
+@pytest.mark.long
+def test_a_file_at_a_relay_that_its_sender_has_not_named_is_fetched_where_the_person_says(
+    town: Town, tmp_path: Path
+) -> None:
+    alice, bob = town.friends()
+    source = tmp_path / "notes.txt"
+    source.write_bytes(bytes(100_000))
+    assert bob.json("fetch-rules", "--auto", "none")["auto_bytes"] == -1
+    sent = alice.json("send", "bob", "--file", str(source))
+    bob("read")
+    client = Client.open(bob.profile, Unlock(passphrase=RIGHT))
+    with client._run.unit() as unit:
+        unit.db.execute("UPDATE file SET is_near = 0")
+    client._run.parts.vault.close()
+    key = b64(town.relay.address.key)
+    words = ("save", "alice", sent["id"], str(tmp_path / "saved"))
+    ran = bob(*words)
+    assert ran.status == 2
+    assert f"--relay={key}" in ran.err
+    assert bob.json_error(*words, f"--relay={b64(bytes(32))}") == "file-elsewhere"
+    assert bob(*words, "--relay=key").status == 2
+    saved = bob.json(*words, f"--relay={key}")
+    assert Path(saved["file"]).read_bytes() == source.read_bytes()
+
+
+def test_what_is_fetched_by_itself_and_kept_is_set_by_a_command(town: Town) -> None:
+    alice = town.person("alice")
+    before = alice.json("fetch-rules")
+    assert before == {"auto_bytes": 10 * 1024**2, "room_bytes": 10 * 1024**3}
+    assert "10.0 GiB" in alice("fetch-rules").out
+    set_ = alice.json("fetch-rules", "--auto", "100M", "--room", "5G")
+    assert set_ == alice.json("fetch-rules")
+    assert set_ == {"auto_bytes": 100 * 1024**2, "room_bytes": 5 * 1024**3}
+    assert "none" in alice("fetch-rules", "--auto", "none").out
+    for wrong in ("--auto=many", "--room=none", "--room=-1"):
+        assert alice("fetch-rules", wrong).status == 2
+    assert alice.json_error("fetch-rules", "--auto", "2G") == "bad-argument"
+
+
+@pytest.mark.long
+def test_a_recording_is_sent_as_a_voice_note_and_listed_with_its_length(
+    town: Town, tmp_path: Path
+) -> None:
+    alice, bob = town.friends()
+    source = tmp_path / "REC_2026.webm"
+    source.write_bytes(webm([SILENCE] * 50 * 75))
+    alice.json("send", "bob", "--file", str(source), "--voice")
+    listed = json.loads(bob("--json", "files", "alice").out.splitlines()[0])["file"]
+    assert (listed["kind"], listed["name"], listed["seconds"]) == ("voice", "", 75)
+    assert (listed["waveform"], listed["played"]) == ("", False)
+    assert "[a voice note of 1:15, " in bob("read", "alice", "--all").out
+    source.write_bytes(b"no recording")
+    for given, code in (
+        (("--file", str(source), "--voice"), "broken-recording"),
+        (("--file", str(tmp_path), "--voice"), "bad-argument"),
+        (("--voice",), "bad-argument"),
+    ):
+        assert alice.json_error("send", "bob", *given) == code
+
+
+@pytest.mark.long
+def test_a_file_that_no_relay_takes_is_kept_and_goes_on_when_it_is_resumed(
+    town: Town, tmp_path: Path
+) -> None:
+    alice, bob = town.friends()
+    source = tmp_path / "notes.txt"
+    source.write_bytes(bytes(100_000))
+    town.network.is_up = False
+    ran = alice("--wait", "0.3", "send", "bob", "--file", str(source))
+    assert (ran.status, "relay" in ran.err) == (4, True)
+    source.unlink()
+    town.network.is_up = True
+    shown = alice("--json", "files", "bob", "--pause", "1").out.splitlines()
+    assert [json.loads(line)["phase"] for line in shown if "phase" in line] == ["paused"]
+    assert alice("files", "bob", "--resume", "2").status == 2
+    assert alice("files", "bob", "--resume", "1").status == 0
+    assert (
+        json.loads(bob("--json", "files", "alice").out.splitlines()[0])["file"]["size"] == 100_000
+    )
+
+
+@pytest.mark.long
+def test_chat_of_another_messenger_is_brought_along_and_marked(town: Town, tmp_path: Path) -> None:
+    alice = town.person("alice")
+    (tmp_path / "result.json").write_bytes(
+        as_bytes(chat(message(1, "سلام علی"), message(2, "bye", **{"from": "Ali", "from_id": "x"})))
+    )
+    preview = alice("import", "--preview", str(tmp_path))
+    assert "2 messages of 2 people" in preview.out
+    assert "nothing was changed" in preview.out
+    assert alice.json("imported") == []
+    ran = alice("import", str(tmp_path), "--me", "Ali")
+    assert ran.status == 0
+    assert "nobody has verified" in ran.err
+    (found,) = alice.json("imported")
+    assert (found["title"], found["messages"], found["me"], found["verified"]) == (
+        "Babak", 2, "Ali", False,
+    )  # fmt: skip
+    assert "[imported, unverified]" in alice("search", given="سلام").out
+    assert alice.json("search", given="سلام")["imported"] == "telegram"
+    assert "[imported, unverified]: \u2068bye\u2069" in alice("imported", "1", "--many", "1").out
+    file = tmp_path / "chat.html"
+    assert alice.json("imported", "1", "--export", str(file))["messages"] == 2
+    assert alice.json_error("imported", "2") == "unknown-import"
+    assert alice.json_error("imported", "--delete") == "bad-argument"
+    assert alice.json_error("import", str(tmp_path / "chat.html")) == "not-an-export"
+    assert alice.json_error("import", str(tmp_path), "--zone", "Nowhere/City") == "bad-argument"
+    assert alice.json("imported", "1", "--delete") == {"deleted": [1]}
+    assert alice("search", given="سلام").out == ""
+    assert alice.json("imported", "--everything") == {"deleted": []}

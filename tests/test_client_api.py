@@ -165,6 +165,7 @@ async def test_text_is_queued_then_sent_then_delivered(world: World) -> None:
     assert alice.messages("bob")[0].state == "delivered"
 
 
+@pytest.mark.long
 async def test_text_to_a_group_is_delivered_when_everyone_has_it(world: World) -> None:
     people = await world.friends("alice", "bob", "carol")
     gid = await world.group("family", *people)
@@ -459,6 +460,7 @@ async def test_a_senseless_argument_is_refused(
     assert len(carol.client.conversations()) == 2
 
 
+@pytest.mark.long
 async def test_a_person_who_has_left_says_nothing_more(world: World) -> None:
     alice, bob, _ = people = await world.friends("alice", "bob", "carol")
     gid = await world.group("family", *people)
@@ -485,6 +487,7 @@ async def test_last_admin_hands_over_or_the_eldest_takes_over(world: World) -> N
     assert bob.client.chat(gid).view().name == carol.client.chat(gid).view().name == "ours"
 
 
+@pytest.mark.long
 async def test_contact_away_is_in_once_they_have_been_online(world: World) -> None:
     people = await world.friends("alice", "bob", "carol")
     alice, bob, carol = people

@@ -77,6 +77,7 @@ async def test_old_copy_of_a_vault_says_nothing_and_comes_back(world: World) -> 
     agree([alice, bob], second.gid)
 
 
+@pytest.mark.long
 async def test_old_copy_is_noticed_by_what_others_confirm_where_the_relay_has_forgotten(
     world: World,
 ) -> None:
@@ -158,6 +159,7 @@ async def test_members_shown_different_orders_find_together(world: World, mine: 
         assert {f"parted {each.name}" for each in people} <= texts
 
 
+@pytest.mark.long
 async def test_wishes_are_carried_out_after_coming_back(world: World) -> None:
     people = await world.friends("alice", "bob", "carol")
     alice = people[0]
@@ -199,6 +201,7 @@ async def test_junk_in_the_epoch_drop_keeps_nobody_out(world: World) -> None:
     await all_hear_all(world, people, gid)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("what", ["the Commit", "the drop"])
 async def test_external_commit_that_a_relay_has_forgotten_is_made_again(
     world: World, what: str

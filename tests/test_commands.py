@@ -27,6 +27,9 @@ class Nobody:
     def say(self, _where: int, _text: str) -> None:
         return
 
+    def bar(self, _one: front.Bar) -> None:
+        return
+
     async def shown(self) -> front.Shown:
         return front.Shown(results=True, notes=True)
 
@@ -105,7 +108,8 @@ def loaded(script: str, *arguments: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "line", ["send x", "read", "contacts", "status", "group list", "relay run x", "replay"]
+    "line",
+    ["send x", "read", "contacts", "status", "group list", "relay run x", "capacity", "replay"],
 )
 def test_a_command_loads_its_own_topic_and_a_front_no_client(line: str) -> None:
     found = loaded(LOADS, *line.split())

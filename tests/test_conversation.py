@@ -10,6 +10,7 @@ from amanat.errors import NotAdmin, RelayBusy
 from amanat.protocol import wire
 
 
+@pytest.mark.long
 async def test_member_put_out_and_asked_back_while_away_is_in(world: World) -> None:
     alice, _, carol = people = await world.friends("alice", "bob", "carol")
     gid = await world.group("family", *people)
@@ -59,6 +60,7 @@ async def test_nothing_goes_ahead_of_a_welcome_that_a_relay_puts_off(world: Worl
     assert bob.one("SELECT count(*) FROM their_key_package") == 2
 
 
+@pytest.mark.long
 async def test_new_member_misses_nothing_said_since_the_commit(world: World) -> None:
     alice, bob, carol = await world.friends("alice", "bob", "carol")
     gid = await world.group("family", alice, bob)
@@ -72,6 +74,7 @@ async def test_new_member_misses_nothing_said_since_the_commit(world: World) -> 
     assert carol.texts("family") == ["hello carol"]
 
 
+@pytest.mark.long
 async def test_member_away_misses_nothing_a_new_member_says(world: World) -> None:
     alice, bob, carol = await world.friends("alice", "bob", "carol")
     gid = await world.group("family", alice, bob)
@@ -123,6 +126,7 @@ async def test_text_written_many_epochs_ago_arrives(world: World) -> None:
     assert [m.text for m in bob.client.chat(gid).messages()] == ["written on the way"]
 
 
+@pytest.mark.long
 async def test_members_may_do_what_admins_let_them(world: World) -> None:
     alice, bob, carol = people = await world.friends("alice", "bob", "carol")
     gid = await world.group("family", alice, bob)
@@ -150,7 +154,7 @@ async def test_members_may_do_what_admins_let_them(world: World) -> None:
 async def test_keys_of_a_leaf_are_refreshed_after_joining_and_weekly_while_people_speak(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(world, "tick_s", 300.0)
+    monkeypatch.setattr(world, "tick_s", 900.0)
     alice, bob = await world.friends("alice", "bob")
     gid = alice.gid("bob")
     first = alice.client.chat(gid).view().epoch

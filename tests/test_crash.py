@@ -21,7 +21,7 @@ from figures import every
 
 pytestmark = [pytest.mark.long, pytest.mark.campaign]
 
-MOMENTS = every(3)
+MOMENTS = every(5)
 """Moments by which a process lives longer each time: an odd number, because a fuse burns down once
 before each COMMIT and once after it."""
 

@@ -153,6 +153,7 @@ async def test_other_peoples_cells_and_junk_are_passed_over(world: World) -> Non
     assert set(bob.warnings()) <= {"relay-doubted"}  # by what alice was told
 
 
+@pytest.mark.long
 async def test_buckets_of_many_cells_are_read_page_by_page(world: World) -> None:
     world.relay.page = 7
     _, bob, cells = await written_while_away(world, 50)
@@ -251,6 +252,7 @@ async def test_notice_that_never_comes_is_made_up_for_by_looking(world: World) -
     assert alice.client.chat(gid).view().name == "friends"
 
 
+@pytest.mark.long
 async def test_chains_end_with_a_membership_and_begin_anew_with_the_next(world: World) -> None:
     people = await world.friends("alice", "bob", "carol")
     gid = await world.group("family", *people)

@@ -37,6 +37,7 @@ def test_no_character_without_a_glyph_goes_out_by_itself() -> None:
     assert escaped(rest) == rest
 
 
+@pytest.mark.long
 def test_json_of_every_character_is_the_same_value() -> None:
     text = "".join(one for one in EVERY if unicodedata.category(one) != "Cs")
     told = as_json({text: text})
@@ -114,8 +115,58 @@ def test_an_error_is_told_in_one_line_that_can_be_copied() -> None:
     assert told(InviteUsed()) == InviteUsed.text
 
 
+class Terminal:
+    """Bars of a terminal, if there is one: what is on it, and what was shown before."""
+
+    def __init__(self, *, is_there: bool) -> None:
+        self.is_there = is_there
+        self.bars: dict[int, front.Bar] = {}
+        self.drawn: list[str] = []
+
+    def draw(self, bar: front.Bar) -> bool:
+        self.bars[bar.number] = bar
+        self.drawn.append(bar.text)
+        return self.is_there
+
+    def clear(self) -> None:
+        self.bars.clear()
+
+
+def test_long_work_is_a_bar_on_a_terminal_which_goes_before_anything_else_is_said(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    terminal = Terminal(is_there=True)
+    screen = display.Screen(is_json=False, draw=lambda _: None, bars=terminal)
+    screen.bar(front.Bar(1, "a\x1b[2J: half", 5, 10))
+    screen.bar(front.Bar(2, "b", 1, 10))
+    assert terminal.drawn == ["a\\x1b[2J: half", "b"]
+    assert capfd.readouterr().err == ""
+    screen.say(front.NOTE, "amanat: done\n")
+    assert not terminal.bars
+    screen.bar(front.Bar(1, "a", 9, 10))
+    screen.close(0, is_question=False)
+    assert not terminal.bars
+
+
+@pytest.mark.parametrize("is_json", [False, True])
+def test_long_work_is_a_note_for_each_tenth_without_a_terminal_and_beside_json(
+    capfd: pytest.CaptureFixture[str], *, is_json: bool
+) -> None:
+    terminal = Terminal(is_there=is_json)
+    screen = display.Screen(is_json=is_json, draw=lambda _: None, bars=terminal)
+    for done in (0, 1, 2, 9, 10, 19, 20, 30):
+        screen.bar(front.Bar(7, f"{done} of 20", done, 20))
+    screen.bar(front.Bar(8, "another", 20, 20))
+    shown = capfd.readouterr()
+    assert shown.out == ""
+    assert shown.err.splitlines() == [
+        f"amanat: {one}"
+        for one in ("2 of 20", "9 of 20", "10 of 20", "19 of 20", "20 of 20", "another")
+    ]
+
+
 def test_a_line_that_comes_in_pieces_is_one(capfd: pytest.CaptureFixture[str]) -> None:
-    screen = display.Screen(is_json=False, draw=lambda _: None)
+    screen = display.Screen(is_json=False, draw=lambda _: None, bars=Terminal(is_there=False))
     for piece in (f"{FSI}a", f"b{PDI}\nthe ", "rest"):
         screen.say(front.RESULT, piece)
     assert capfd.readouterr().out == f"{FSI}ab{PDI}\n"

@@ -428,6 +428,7 @@ def test_documents_name_the_subject_of_each_sentence(path: Path) -> None:
     assert crabbed(prose(path.read_text(encoding="utf-8"))) == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("part", PLAIN)
 def test_docstrings_and_comments_name_the_subject_of_each_sentence(part: str) -> None:
     paths = sorted((ROOT / part).rglob("*.py"))

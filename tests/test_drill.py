@@ -33,6 +33,7 @@ from amanat.drill.attacks import (
     identifiers,
     infiltrator,
     ip,
+    metadata,
     plaintext,
     presence,
     replay,
@@ -40,7 +41,15 @@ from amanat.drill.attacks import (
     substitution,
     unsealed,
 )
-from amanat.drill.designs import DESIGNS, HIDDEN, covered, deposit, observe, stored_size
+from amanat.drill.designs import (
+    DESIGNS,
+    HIDDEN,
+    covered,
+    deposit,
+    observe,
+    stored_size,
+    with_puppets,
+)
 from amanat.drill.figures import Report, Result, Settings
 from amanat.drill.lines import Watched
 from amanat.drill.linking import Features, contact_features, group_features
@@ -52,13 +61,11 @@ from amanat.drill.shelves import Relay
 from amanat.drill.traces import Said, read_said
 from amanat.drill.world import World
 from amanat.errors import BadArgument, BrokenControl, ReportExists
-from figures import SOAK, rounds
+from figures import SOAK, rounds, soak_alone
 
 pytestmark = pytest.mark.long
 
-SMALL = Settings(
-    None, "edges", 64, rounds(2, 7), 2, ("contacts", "groups", "ip"), ("federated", "amanat")
-)
+SMALL = Settings(None, "edges", 64, rounds(2, 7), 2, ("contacts", "ip"), ("federated", "amanat"))
 
 
 @pytest.fixture(scope="module")
@@ -220,6 +227,15 @@ def test_sizes_at_rest_are_those_of_the_design() -> None:
     assert stored_size(texts, "cloud").tolist() == texts.tolist()
 
 
+def test_buckets_hold_as_many_people_as_is_asked(sample: Sample) -> None:
+    for mode in ("hopped", "covered"):
+        seen = observe(sample, "amanat", mode, chances(), per_bucket=8)
+        assert len(seen.owners) == -(-sample.people // 8)
+        assert max(map(len, seen.owners)) == 8
+        half = with_puppets(seen, sample.people, 0.5, chances())
+        assert max(map(len, half.owners)) == 4
+
+
 def test_attacks_on_lines_visits_and_sizes(sample: Sample) -> None:
     hopped = observe(sample, "amanat", "hopped", chances())
     sealed = observe(sample, "sealed", None, chances())
@@ -313,7 +329,7 @@ def test_two_texts_are_told_apart_where_their_lengths_differ() -> None:
 def test_drill_goes_on_where_it_was_and_finds_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attackers, "TREES", rounds(12, 120))
+    monkeypatch.setattr(attackers, "TREES", rounds(6, 120))
 
     class EnoughError(Exception):
         pass
@@ -344,7 +360,7 @@ def test_drill_goes_on_where_it_was_and_finds_the_same(
         drill.run(SMALL, tmp_path / "cut", processes=1, progress=hear)
     keys = {(one.design, one.mode, one.attack) for one in whole.results}
     assert ("amanat", "hopped", "contacts") in keys
-    assert ("federated", None, "groups") in keys
+    assert ("federated", None, "contacts") in keys
 
 
 @pytest.mark.parametrize(
@@ -477,7 +493,7 @@ def seldom(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.campaign
 @pytest.mark.usefixtures("seldom")
-@pytest.mark.parametrize("how", ["some", "one", "tail"])
+@pytest.mark.parametrize("how", ["some", pytest.param("one", marks=soak_alone), "tail"])
 def test_cells_that_a_relay_leaves_out_are_noticed(how: str) -> None:
     found = integrity.deletion(how, 1)
     assert found.lies >= 1
@@ -503,6 +519,14 @@ def test_nothing_forged_is_believed(kinds: tuple[str, str]) -> None:
     found = integrity.forgeries(kinds, 1, 20)
     assert found.lies >= 20
     assert found.wrong == 0
+
+
+@pytest.mark.e2e
+def test_pictures_do_not_tell_where_they_were_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metadata, "PICTURES", 10)
+    left, told = live.search_pictures()
+    assert left == 0
+    assert told == 10  # else nothing is found anywhere
 
 
 @pytest.mark.e2e

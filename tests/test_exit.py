@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from amanat.client import routes
+from amanat.client import rights, routes
 from amanat.client.rules import roster
 from amanat.client.rules.commits import CUT_OFF_MS
 from amanat.client.rules.sent import BEATS_MS
@@ -29,6 +29,7 @@ from amanat.errors import (
     UsageError,
 )
 from amanat.protocol import wire
+from amanat.relay.rates import Creations
 from figures import every, rounds
 from test_world import History
 
@@ -134,6 +135,55 @@ async def test_texts_that_a_hostile_relay_kept_are_said_again_at_the_new_home(
     assert alice.client.status().missing == []
 
 
+async def test_where_a_relay_takes_one_new_drop_a_minute_everything_is_late_and_nothing_lost(
+    world: World,
+) -> None:
+    class Hop:
+        """All ask over one connection."""
+
+        speaks_for = 1
+
+    everybody, refused = Hop(), Counter[bytes]()
+
+    def slow_down(relay: Relay) -> None:
+        creations, create = Creations(1, 1), relay._create
+
+        def counted(request: wire.Create) -> int:
+            if request.drop_id not in relay.shelves:
+                try:
+                    creations.take(everybody, now=world.network.clock())
+                except RelayBusy:
+                    refused[relay.address.key] += 1
+                    raise
+            return create(request)
+
+        relay._create = counted  # type: ignore[method-assign]
+
+    slow_down(world.relay)
+    alice, bob, carol = [await world.person(name) for name in ("alice", "bob", "carol")]
+    new = world.add_relay("FR")
+    slow_down(new)
+    await world.meet(alice, bob, carol)
+    await world.meet(bob, carol)
+    for number in range(4):
+        await world.group(f"group {number}", alice, bob, carol)
+    for number in range(4):
+        bob.say(f"group {number}", "here?")
+    await alice.client.home.exit(str(new.address))
+    for number in range(4):
+        alice.say(f"group {number}", "here")
+    alice.say("bob", "and here")
+    await world.pass_time(BEAT_S)
+    await world.settle()
+    for person in (alice, bob, carol):
+        for number in range(4):
+            assert sorted(person.texts(f"group {number}")) == ["here", "here?"]
+        assert not person.warnings()
+    assert bob.texts("alice") == ["and here"]
+    assert alice.client.status().unaware == []
+    assert min(refused[relay.address.key] for relay in (world.relay, new)) > 0
+
+
 @pytest.mark.parametrize("is_kept", [True, False])
 async def test_texts_that_only_the_dead_relay_held_are_said_again_or_named(
     world: World, *, is_kept: bool
@@ -184,10 +234,12 @@ async def test_a_contact_who_comes_back_after_everything_expired_is_told_by_a_he
     await world.pass_time(3600)
     shelf = world.network.relay_with(bob.rules.me.home.relay).shelves[bob.bucket]
     rested = len(shelf.cells)
-    await days(world, monkeypatch, 20)
+    await days(world, monkeypatch, 8)
     assert len(shelf.cells) > rested
     shelf.gone = rested  # the exit's own messages have expired
     bob.wake()
+    await world.pass_time(10)
+    assert bob.one("SELECT count(*) FROM new_address") == 1  # said, and not only in her leaf
     bob.say("alice", "where are you?")
     await world.pass_time(BEAT_S)
     assert alice.texts("bob") == ["where are you?"]
@@ -207,7 +259,7 @@ async def test_dying_at_any_step_of_an_exit_it_was_made_or_was_not(
     step = 0
     ends: list[str] = []
     while not ends or ends[-1] != "lived":
-        step += 7 * every(3)
+        step += 7 * every(5)
         await restore()
         alice.die_after(step)
         try:
@@ -546,23 +598,68 @@ async def test_a_person_with_the_right_to_do_so_takes_the_commits_along(world: W
     assert not any(person.warnings() for person in (alice, bob, carol, *moved))
 
 
-async def test_a_group_left_where_nobody_has_access_goes_on_when_somebody_moves_there(
+async def test_a_group_is_taken_along_by_the_commit_that_lets_the_last_person_there_go(
     world: World,
 ) -> None:
-    alice, bob, carol = await world.friends("alice", "bob", "carol")
+    alice, bob, carol, _ = await apart(world)
     gid = await world.group("family", alice, bob, carol)
-    alice.client.chat(gid).set_admin("bob")
+    alice.client.chat(gid).leave()
     await world.settle()
-    new = world.add_relay("FR")
-    await alice.client.home.exit(str(new.address))
+    bob.client.chat(gid).rename("friends")  # nobody here could make a drop where the group was
+    await world.pass_time(BEAT_S)
+    assert bob.client.chat(gid).view().name == carol.client.chat(gid).view().name == "friends"
+    assert {person.client.chat(gid).view().region for person in (bob, carol)} == {"DE"}
+
+
+async def test_a_group_is_taken_along_by_the_last_person_there_who_moves(world: World) -> None:
+    alice, bob, _, new = await apart(world)
+    dave = await world.person("dave")
+    await world.meet(alice, dave)
+    await world.meet(dave, bob)
+    gid = await world.group("family", alice, dave, bob)
+    alice.client.chat(gid).set_admin("bob")
     await world.settle()
     alice.client.chat(gid).leave()
     await world.settle()
+    assert dave.client.chat(gid).view().region == "IR"
+    await dave.client.home.exit(str(new.address))  # who may not place it anywhere else
+    await world.settle()
+    assert {person.client.chat(gid).view().region for person in (bob, dave)} == {"FR"}
+    bob.client.chat(gid).rename("friends")
+    await world.settle()
+    assert dave.client.chat(gid).view().name == "friends"
+
+
+async def test_each_of_two_who_move_away_one_after_the_other_is_known_to_be_gone(
+    world: World,
+) -> None:
+    alice, bob, carol, new = await apart(world)
+    gid = await world.group("family", bob, alice, carol)
+    await carol.client.home.exit(str(new.address))  # an address in a leaf that may not place it
+    await world.settle()
+    assert alice.client.chat(gid).view().region == "DE"
+    bob.client.chat(gid).leave()
+    await world.settle()
+    assert alice.client.chat(gid).view().region != "DE"
+    alice.client.chat(gid).rename("friends")
+    await world.settle()
+    assert alice.client.chat(gid).view().name == carol.client.chat(gid).view().name == "friends"
+
+
+async def test_a_group_left_where_nobody_has_access_goes_on_when_somebody_moves_there(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, bob, carol, _ = await apart(world)
+    gid = await world.group("family", alice, bob, carol)
+    with monkeypatch.context() as before:  # a program of before groups were taken along
+        before.setattr(rights, "taken_along", lambda policy, *_: policy)
+        alice.client.chat(gid).leave()
+        await world.settle()
     assert bob.client.chat(gid).view().people == ["bob", "carol"]
     bob.client.chat(gid).rename("friends")  # its drop is at a relay that all have left
     await world.pass_time(BEAT_S)
     assert bob.client.chat(gid).view().name == carol.client.chat(gid).view().name == "family"
-    await carol.client.home.exit(str(new.address))
+    await carol.client.home.exit(str(world.relay.address))
     await world.pass_time(BEAT_S + 600)
     assert bob.client.chat(gid).view().name == carol.client.chat(gid).view().name == "friends"
 

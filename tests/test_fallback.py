@@ -19,6 +19,7 @@ async def pair(world: World, *, fallback: bool = True) -> tuple[Person, Person]:
     return alice, bob
 
 
+@pytest.mark.long
 async def test_messages_go_to_the_fallback_while_the_home_is_away(world: World) -> None:
     alice, bob = await pair(world)
     home = world.network.relay_with(bob.rules.me.home.relay).address

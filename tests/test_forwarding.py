@@ -8,6 +8,7 @@ from amanat.drill.world import World
 from amanat.errors import Blocked, NotAMember, UnknownMessage
 
 
+@pytest.mark.long
 async def test_a_forwarded_text_is_marked_for_everybody_and_names_nobody(world: World) -> None:
     alice, bob, carol = await world.friends("alice", "babak", "carol")
     gid = await world.group("garden", bob, carol)
@@ -66,6 +67,7 @@ async def test_the_present_words_are_forwarded_and_those_of_a_deleted_text_are_n
     assert carol.texts("alice") == ["second"]
 
 
+@pytest.mark.long
 async def test_a_forwarded_text_lives_as_long_as_others_where_it_is_said(world: World) -> None:
     alice, bob, _ = await world.friends("alice", "babak", "carol")
     alice.client.chat(alice.gid("babak")).set_timer(60)
@@ -85,6 +87,7 @@ async def test_a_forwarded_text_lives_as_long_as_others_where_it_is_said(world: 
     assert (note.text, note.expires_at, note.is_forwarded) == ("soon gone", None, True)
 
 
+@pytest.mark.long
 async def test_a_text_is_forwarded_only_to_where_a_person_may_speak(world: World) -> None:
     alice, bob, carol = await world.friends("alice", "babak", "carol")
     gid = await world.group("garden", alice, bob)

@@ -263,6 +263,7 @@ async def test_a_message_taken_away_before_it_came_is_not_told_as_lost(
     assert not {*bob.warnings()} - {RelayDoubted.code}
 
 
+@pytest.mark.long
 async def test_a_deleted_message_is_shown_so_however_late_it_is_asked_for(world: World) -> None:
     alice, bob = await world.friends("alice", "bob")
     await after_a_while(world)
@@ -373,6 +374,7 @@ async def test_heartbeats_end_when_all_have_confirmed_and_never_pile_up(
     assert world.network.appends - before <= MAX_BEATS + calls + 5 + refresh
 
 
+@pytest.mark.long
 async def test_large_group_repairs_through_its_epoch_drop(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -398,6 +400,7 @@ async def test_large_group_repairs_through_its_epoch_drop(
         assert [m.text for m in person.client.chat(gid).messages()] == ["one", "two"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("is_whole", [False, True])
 async def test_commit_that_a_relay_has_forgotten_is_appended_once_more(
     world: World, is_whole: bool
@@ -426,6 +429,7 @@ async def test_commit_that_a_relay_has_forgotten_is_appended_once_more(
     assert alice.warnings() == [RelayLied.code]
 
 
+@pytest.mark.long
 async def test_relay_that_forgets_every_commit_is_not_asked_all_the_time(world: World) -> None:
     people = await world.friends("alice", "bob")
     gid = await world.group("family", *people)

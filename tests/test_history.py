@@ -640,6 +640,7 @@ def messages(person: Person, where: str) -> list[Message]:
     return person.client.chat(person.gid(where)).messages()
 
 
+@pytest.mark.long
 async def test_everybody_sees_what_was_done_with_a_text(world: World) -> None:
     alice, bob, carol = people = await world.friends("alice", "bob", "carol")
     gid = await world.group("family", *people)

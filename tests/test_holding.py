@@ -23,6 +23,7 @@ from amanat.protocol import codec
 from amanat.protocol.cells import MESSAGE_CELL
 from amanat.protocol.descriptor import Descriptor
 from amanat.protocol.messages import CellKind, Epoch, Held
+from figures import rounds
 from relays import RelayProcess, run_in_loop
 from test_exit import assert_one_cell_each_period, days, of_three_operators
 from test_moved_people import meet, person, say, shows, texts, until
@@ -183,6 +184,7 @@ async def test_in_a_group_of_three_regions_one_copy_at_home_serves_all(world: Wo
     assert bob.client.chat(bob.gid("all")).view().held_by == []
 
 
+@pytest.mark.long
 async def test_in_a_large_group_the_epoch_drop_holds_notices_only(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -270,6 +272,7 @@ async def test_a_word_waits_while_the_home_it_rests_at_is_away(world: World) -> 
     assert not any(person.warnings() for person in (alice, bob))
 
 
+@pytest.mark.long
 async def test_words_that_were_read_before_their_notices_came_are_found(world: World) -> None:
     place, alice, bob, _, _ = await town(world)
     alice.client.home.set_outbound(HOLD)
@@ -375,6 +378,7 @@ async def test_words_that_a_dead_home_held_are_held_by_the_next(world: World) ->
     assert bob.client.status().missing == []
 
 
+@pytest.mark.long
 async def test_nobody_is_sent_to_a_relay_that_is_not_their_contacts(world: World) -> None:
     _, alice, bob, _, _ = await town(world)
     lure = world.add_relay("US")
@@ -393,6 +397,7 @@ async def test_nobody_is_sent_to_a_relay_that_is_not_their_contacts(world: World
     assert bob.texts("alice") == ["and on"]
 
 
+@pytest.mark.long
 async def test_a_notice_of_anything_else_is_refused(world: World) -> None:
     _, _, bob, _, _ = await town(world)
     holding, gid = bob.rules.conversations.holding, bob.gid("alice")
@@ -447,7 +452,8 @@ async def test_a_drop_of_held_words_is_another_each_day_and_ends(
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.campaign
+@pytest.mark.parametrize("seed", range(rounds(1, 30)))
 async def test_held_words_in_bad_weather_between_deaths(world: World, seed: int) -> None:
     world.rng.seed(seed)
     place, *people = await town(world)

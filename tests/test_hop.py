@@ -496,6 +496,28 @@ def test_requests_of_a_round_are_seen_together_and_in_another_order(
 
 
 @in_loop
+async def test_large_answers_that_come_together_wait_for_room_and_none_is_refused(
+    hop: RelayProcess, home: RelayProcess
+) -> None:
+    peer, bucket = await Peer.connect(hop.address), home.bucket(4)
+    to = (await describe(peer, home)).sealing
+    for _ in range(4):
+        await ask(peer, home, append(bucket, os.urandom(LARGE_CELL)))
+    keys = []
+    for number in range(1, 25):
+        request = wire.encode(read(bucket))
+        sealed, key = sealing.seal_request(request, to=to, relay=home.address.key)
+        keys.append(key)
+        peer.send(wire.Forward(number, home.address.key, sealed))
+    for number, key in enumerate(keys, 1):
+        answer = await peer.reply(number)
+        assert isinstance(answer, wire.Answer), answer
+        cells = wire.decode_reply(sealing.open_answer(answer.sealed, key))
+        assert isinstance(cells, wire.Cells)
+        assert len(cells.cells) == 4
+
+
+@in_loop
 async def test_every_answer_to_a_page_is_as_long(hop: RelayProcess, home: RelayProcess) -> None:
     peer, bucket = await Peer.connect(hop.address), home.bucket(6)
     to = (await describe(peer, home)).sealing

@@ -12,10 +12,10 @@ from figures import SOAK, report, rounds
 
 HISTORIES = 25
 """Histories in one world."""
-PARTS = 4
+PARTS = rounds(2, 4)
 """The campaign is divided into this many tests, so that none lasts long."""
 WORLDS = rounds(1, 100)
-"""Worlds of each part: 100 histories in an ordinary run, and 10,000 in `make soak`."""
+"""Worlds of each part: 50 histories in an ordinary run, and 10,000 in `make soak`."""
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(120 * max(1.0, SOAK) + 60)]
 

@@ -317,6 +317,7 @@ async def test_knock_with_somebody_elses_key_package_does_not_lie_about_them(wor
     assert eve.client.conversations() == []
 
 
+@pytest.mark.long
 async def test_people_of_two_relays_meet_and_make_a_group(world: World) -> None:
     abroad = world.add_relay("DE", buckets=3)
     alice, bob = await world.person("alice"), await world.person("bob", relay=abroad)

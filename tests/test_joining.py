@@ -31,6 +31,7 @@ def announce(world: World, who: Person, whom: str, gid: bytes) -> None:
         who.rules.conversations.saying.say(unit, who.gid(whom), Kind.WELCOME, codec.encode(ref))
 
 
+@pytest.mark.long
 async def test_welcome_that_leads_nowhere_takes_nobody_elses_place(world: World) -> None:
     bob, carol, mallory = await world.friends("bob", "carol", "mallory")
     gid = await world.group("family", bob)
@@ -62,6 +63,7 @@ async def test_welcome_is_looked_for_where_its_sender_has_said_last(world: World
     assert not carol.warnings()
 
 
+@pytest.mark.long
 async def test_rightful_group_is_joined_once_one_of_the_same_id_was_left(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

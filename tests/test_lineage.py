@@ -329,6 +329,7 @@ async def test_a_commit_that_is_handed_over_does_not_overtake_what_is_in_the_dro
     await all_hear_all(world, people, gid)
 
 
+@pytest.mark.long
 async def test_a_claim_to_be_elsewhere_costs_a_question_and_accuses_nobody(world: World) -> None:
     people = alice, _, mallory = await world.friends("alice", "bob", "mallory")
     gid = await world.group("g", *people)
@@ -577,6 +578,7 @@ async def test_a_contact_is_answered_so_often_and_no_more(world: World) -> None:
     assert 1 < answered <= 12  # each may be a file
 
 
+@pytest.mark.long
 async def test_what_members_are_asked_to_say_they_say_once(world: World) -> None:
     people = alice, bob, mallory = await world.friends("alice", "bob", "mallory")
     gid = await world.group("g", *people)
@@ -652,6 +654,7 @@ async def test_two_who_hear_nothing_of_each_other_find_together(
     await all_hear_all(world, people, gid)
 
 
+@pytest.mark.long
 async def test_a_commit_that_nobody_can_apply_is_outrun(world: World) -> None:
     people = alice, _, mallory = await world.friends("alice", "bob", "mallory")
     gid = await world.group("g", *people)

@@ -62,6 +62,7 @@ async def test_envelopes_that_do_not_hang_together_are_told(world: World) -> Non
     assert alice.warnings() == [BrokenChain.code]
 
 
+@pytest.mark.long
 async def test_members_who_heard_two_things_under_one_number_are_told(world: World) -> None:
     people = await world.friends("alice", "bob", "carol")
     gid = await world.group("family", *people)
@@ -132,6 +133,7 @@ async def test_asking_for_more_gets_no_more_than_is_allowed(
     assert len(bob.texts("alice")) == 4
 
 
+@pytest.mark.long
 async def test_commit_that_comes_by_a_bucket_changes_nothing(world: World) -> None:
     people = await world.friends("alice", "bob", "carol")
     gid = await world.group("family", *people)

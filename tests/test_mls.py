@@ -331,6 +331,7 @@ def test_one_welcome_serves_all_joiners_and_holds_no_tree() -> None:
         assert other.seen()[1:] == alice.seen()[1:]
 
 
+@pytest.mark.long
 def test_a_deleted_group_leaves_no_row_behind() -> None:
     clients = group_of(mls.CLASSICAL_SUITE, *"abcdefghijklmnopqrst")
     before = {client: dict(client.rows) for client in clients}
@@ -741,6 +742,7 @@ def chunks_are_those_of_rows(client: Client) -> bool:
     return bool(chunks) and all(key[-32:] in lists for key in chunks)
 
 
+@pytest.mark.long
 def test_a_commit_writes_what_it_changes_in_a_large_group() -> None:
     suite = mls.CLASSICAL_SUITE
     alice, *others = clients = [Client(f"member {i}") for i in range(3)]

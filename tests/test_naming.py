@@ -95,6 +95,7 @@ async def test_the_newest_name_counts_in_whatever_order_names_come(world: World)
         assert names(alice) == ["three"]
 
 
+@pytest.mark.long
 async def test_a_thousand_changes_of_name_are_one_warning(world: World) -> None:
     alice, bob = await world.friends("alice", "babak")
     gid, who = alice.gid("babak"), bob.rules.me.identity
@@ -175,6 +176,7 @@ async def test_a_newcomer_hears_present_names_and_no_old_news(world: World) -> N
     assert [m.sender for m in carol.client.chat(gid).messages()] == ["B"]
 
 
+@pytest.mark.long
 async def test_a_name_is_heard_in_a_large_group(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -199,6 +201,7 @@ async def test_a_name_is_heard_in_a_large_group(
         assert one.client.chat(gid).view().people == ["Al", "Bo", "Caroline", "dave"]
 
 
+@pytest.mark.long
 async def test_two_strangers_of_one_name_are_told_apart_after_a_change(world: World) -> None:
     people = [await world.person(name) for name in ("alice", "babak", "carol", "dave")]
     alice, bob, carol, dave = people

@@ -103,7 +103,7 @@ async def test_notes_stay_apart_from_moves_names_and_months(world: World) -> Non
     alice.client.home.set_allowed_regions(None)
     await alice.client.home.exit(str(second.address))
     await world.settle()
-    world.tick_s = 600.0
+    world.tick_s = 3600.0
     await world.pass_time(30 * DAY_S)
     await world.settle()
     view = notes.view()

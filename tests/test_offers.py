@@ -37,6 +37,7 @@ def watch(
     return asked
 
 
+@pytest.mark.long
 async def test_a_person_who_is_asked_is_in_no_group_and_answers_nothing_before_they_say_yes(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -70,6 +71,7 @@ async def test_a_person_who_is_asked_is_in_no_group_and_answers_nothing_before_t
     assert not carol.warnings()
 
 
+@pytest.mark.long
 async def test_a_person_who_says_no_is_taken_out_and_has_joined_nothing(world: World) -> None:
     alice, bob, carol = await world.friends("alice", "bob", "carol")
     carol.client.offers.set_adds(ASK)
@@ -109,6 +111,7 @@ async def test_a_no_is_the_word_of_nobody_else(world: World) -> None:
     assert alice.client.chat(gid).view().people == ["alice", "bob", "carol"]
 
 
+@pytest.mark.long
 async def test_one_step_leaves_a_group_and_blocks_the_person_who_added_us(world: World) -> None:
     alice, bob, carol = await world.friends("alice", "bob", "carol")
     gid = await world.group("nonsense", alice, bob, carol)
@@ -149,6 +152,7 @@ async def test_a_contact_who_is_declined_and_blocked_is_told_nothing_and_asks_in
     assert carol.client.contact("alice").is_blocked
 
 
+@pytest.mark.long
 async def test_offers_of_one_contact_are_bounded_and_take_nobody_elses_place(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,6 +23,7 @@ def names(person: Person) -> list[str]:
     return listed
 
 
+@pytest.mark.long
 async def test_a_removed_contact_and_the_conversation_leave_the_list(world: World) -> None:
     alice, bob, carol = await world.friends("alice", "bob", "carol")
     gid = await world.group("family", alice, bob, carol)
@@ -141,6 +142,7 @@ async def test_a_knock_that_comes_together_with_the_leaving_is_answered(world: W
     assert alice.texts("bob") == ["welcome back"]
 
 
+@pytest.mark.long
 async def test_a_blocked_contact_stays_blocked_in_groups_until_we_meet_again(world: World) -> None:
     alice, bob, carol = await world.friends("alice", "bob", "carol")
     await world.group("family", carol, alice, bob)

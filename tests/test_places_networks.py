@@ -7,7 +7,6 @@ other, and nowhere else. So the addresses on it may be public ones, which nobody
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import multiprocessing
 import os
 from multiprocessing.connection import Connection
@@ -19,11 +18,10 @@ import pytest
 from amanat.client import routes
 from amanat.client.sdk.client import Client
 from amanat.client.vault import Unlock
+from hosts import enter, ip
 from relays import PATIENCE_S
-from test_moving_networks import Network, ip, two_networks
+from test_moving_networks import Network, two_networks
 
-CLONE_NEWNET = 0x40000000
-"""Flag of setns(2): a network namespace."""
 PEOPLE = {"alice": "both", "bob": "moving", "carol": "staying", "dave": "both"}
 """Each person's home: the relay that moves, the one that stays, or one with the other as fallback.
 Bob gets the new address; Alice and Carol hear it from him. Dave does not know Bob: he gets it from
@@ -95,13 +93,10 @@ async def live(root: Path, moving: str, staying: str, pipe: Connection) -> None:
     pipe.send("all are back")
 
 
-def enter(network: str, *arguments: Any) -> None:  # noqa: ANN401  # of `live`
+def people_in(network: str, *arguments: Any) -> None:  # noqa: ANN401  # of `live`
     """Enter a network and run the people there."""
     vars(routes).update(ASK_S=1, RETRY_S=(0.2, 1.0))  # nobody waits for a minute here
-    handle = os.open(f"/run/netns/{network}", os.O_RDONLY)
-    if ctypes.CDLL(None, use_errno=True).setns(handle, CLONE_NEWNET):
-        raise OSError(ctypes.get_errno(), "setns")
-    os.close(handle)
+    enter(network)
     asyncio.run(live(*arguments))
 
 
@@ -127,7 +122,7 @@ def test_a_relay_that_moves_without_notice_is_found_again(tmp_path: Path) -> Non
         with relays.relay(staying):
             ours, theirs = multiprocessing.Pipe()
             process = multiprocessing.get_context("spawn").Process(
-                target=enter, args=(people.name, tmp_path, old, second, theirs)
+                target=people_in, args=(people.name, tmp_path, old, second, theirs)
             )
             with relays.relay(moving):
                 process.start()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import ipaddress
 import os
 import socket
@@ -24,9 +23,9 @@ import pytest
 from amanat.client import routes
 from amanat.client.sdk.client import Client
 from amanat.client.vault import Unlock
+from hosts import enter, ip
 from relays import PATIENCE_S
-from test_moving_networks import Network, ip, two_networks
-from test_places_networks import CLONE_NEWNET
+from test_moving_networks import Network, two_networks
 
 KEY = Unlock(key=bytes(32))
 NAME, RELAY, PORT = "relay.example", "9.9.7.1", 8443
@@ -51,10 +50,7 @@ class Tap:
         self._socket.settimeout(0.2)
 
     def _open(self, network: Network) -> None:
-        handle = os.open(f"/run/netns/{network.name}", os.O_RDONLY)
-        if ctypes.CDLL(None, use_errno=True).setns(handle, CLONE_NEWNET):
-            raise OSError(ctypes.get_errno(), "setns")
-        os.close(handle)
+        enter(network.name)
         self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(3))
         self._socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 64 * 1024 * 1024)
         self._socket.bind((network.cable, 3))

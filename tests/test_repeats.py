@@ -145,6 +145,7 @@ async def test_nothing_is_appended_again_once_all_have_come(world: World) -> Non
     assert [kept(person) for person in (alice, bob, carol)] == [0, 0, 0]
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("slow")
 async def test_a_file_that_is_whole_is_not_sent_again_to_people_who_are_away(
     world: World, monkeypatch: pytest.MonkeyPatch

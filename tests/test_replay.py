@@ -16,7 +16,7 @@ from amanat.drill.search import Hit, find_texts
 from amanat.drill.traces import Line, Script, read_trace
 from amanat.drill.transcripts import compare
 from amanat.errors import BadArgument, WrongPassphrase
-from figures import SOAK, report, rounds
+from figures import SOAK, report, rounds, soak_alone
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(300 * max(1.0, SOAK))]
 
@@ -57,6 +57,8 @@ def test_a_group_gets_every_message_in_order() -> None:
 
 
 @pytest.mark.e2e
+@pytest.mark.campaign
+@soak_alone
 def test_a_group_too_large_for_buckets_speaks_through_its_epoch_drop() -> None:
     assert_clean(replay(group_script(66, 20), processes=2, progress=silent), messages=20)
 

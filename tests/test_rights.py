@@ -291,6 +291,67 @@ def test_update_may_change_name_and_address() -> None:
     assert is_allowed(commit(MEMBER, updates=(MEMBER.again(leaf=renamed),)))
 
 
+def at(one: Somebody, *relays: int) -> Somebody:
+    """The same person with homes at these relays. The group is at relay 0."""
+    leaf = one.person.leaf
+    homes = [
+        Address(relay_at(number=number), "DE", bucket.drop_id, bucket.append_token)
+        for number in relays
+        for bucket in [derive_bucket(bytes(32), 0, region="DE")]
+    ]
+    moved = codec.encode(Leaf(leaf.nonce, leaf.name, homes))
+    return one._replace(member=one.again(leaf=moved))
+
+
+AWAY, AWAY_TOO, THERE = at(MEMBER, 1), at(OTHER, 2), ADMIN
+TAKEN_ALONG = policy(relay=relay_at(number=1), region="DE")
+
+
+@pytest.mark.parametrize(
+    ("after", "is_right"),
+    [
+        (TAKEN_ALONG, True),
+        (GROUP_POLICY, True),
+        (policy(relay=relay_at(number=2), region="DE"), False),
+        (policy(relay=relay_at(number=1)), False),
+        (structs.replace(TAKEN_ALONG, name="mine"), False),
+        (structs.replace(TAKEN_ALONG, admins=[MEMBER.identity]), False),
+    ],
+    ids=["to my home", "left there", "to another's home", "another region", "renamed", "ruled"],
+)
+def test_any_member_takes_a_group_along_where_nobody_remains(
+    after: Policy, *, is_right: bool
+) -> None:
+    people = [one.person for one in (THERE, AWAY, AWAY_TOO)]
+    let_go = commit(AWAY, removes=(0,), wishes=[THERE.wish()], policy=after)
+    assert is_allowed(let_go, people=people) == is_right
+
+
+def test_nobody_but_an_admin_takes_a_group_along_where_somebody_remains() -> None:
+    def may(by: Somebody, *others: Somebody, adds: tuple[Added, ...] = ()) -> bool:
+        people = [one.person for one in (THERE, by, *others)]
+        before = policy(may_add="members", admins=[AWAY_TOO.identity])
+        after = structs.replace(before, relay=relay_at(number=1), region="DE")
+        let_go = commit(
+            by, removes=(0,), wishes=[THERE.wish()], updates=(by.member,), adds=adds, policy=after
+        )
+        return is_allowed(let_go, before, people)
+
+    assert may(AWAY, AWAY_TOO)
+    assert not may(AWAY, AWAY_TOO, NEW)
+    assert not may(AWAY, at(AWAY_TOO, 2, 0))  # a fallback there has access as well
+    assert not may(AWAY, AWAY_TOO, adds=(NEW.added,))
+    assert not may(at(MEMBER, 1, 0), AWAY_TOO)
+
+
+def test_the_home_that_a_commit_renews_is_the_one_that_counts() -> None:
+    admin = at(ADMIN, 3)
+    moved = commit(MEMBER, updates=(AWAY.member,), policy=TAKEN_ALONG)
+    assert is_allowed(moved, people=[admin.person, MEMBER.person])
+    stays = commit(AWAY, updates=(MEMBER.member,), policy=TAKEN_ALONG)
+    assert not is_allowed(stays, people=[admin.person, AWAY.person])
+
+
 @pytest.mark.parametrize(
     "added",
     [

@@ -97,6 +97,7 @@ async def test_with_one_relay_it_is_direct(world: World) -> None:
     assert "second relay" in alice.client.status().why
 
 
+@pytest.mark.long
 async def test_while_the_hop_is_away_nothing_goes_another_way(world: World) -> None:
     alice, bob = await pair(world)
     first, second = (relay.address for relay in list(world.network.relays.values())[:2])
@@ -161,6 +162,7 @@ async def test_fallback_is_asked_directly_when_the_home_is_gone_and_that_is_said
     assert world.network.seen == []
 
 
+@pytest.mark.long
 async def test_hop_that_stops_serving_is_told_of_and_nothing_goes_direct(world: World) -> None:
     alice, bob = await pair(world)
     first, second = list(world.network.relays.values())[:2]

@@ -12,6 +12,7 @@ import amanat
 from amanat import bots
 from amanat.client.sdk.chat import Chat
 from amanat.client.sdk.client import Client
+from amanat.client.sdk.imports import Imports
 from amanat.client.sdk.offers import Offers
 from amanat.client.sdk.together import Together
 from amanat.client.sdk.unlocking import Unlocking
@@ -25,7 +26,7 @@ DOC = (ROOT / "docs" / "sdk.md").read_text(encoding="utf-8")
 INNER = {"begin", "begin_following", "follow_homes", "go_another_way", "learn_move"}
 """Methods that parts of the shell call on each other."""
 PARTS = [
-    Client, Chat, Message, Contact, Offers, Exits, Hopping, Watch, Together, Unlocking,
+    Client, Chat, Message, Contact, Imports, Offers, Exits, Hopping, Watch, Together, Unlocking,
     bots.Bot, bots.Incoming, bots.Run,
 ]  # fmt: skip
 

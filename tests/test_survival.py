@@ -209,7 +209,7 @@ async def test_killed_at_random(world: World) -> None:
     gid = await world.group("all", *people)
     life = Life(world, people, gid)
     turns = 0
-    while sum(person.deaths for person in people) < rounds(40):
+    while sum(person.deaths for person in people) < rounds(20, 400):
         world.rng.seed(turns)
         await life.round(60)
         turns += 1
@@ -312,7 +312,7 @@ async def test_commits_at_once_with_junk_in_between(world: World, count: int) ->
         people[0].client.chat(gid).set_admin(person.name)
         await world.settle()
     restore = await world.save()
-    races, raced, thrown = rounds(3, 50), 0, 0
+    races, raced, thrown = rounds(2, 50), 0, 0
     for seed in range(races):
         world.rng.seed(seed)
         # The client that throws junk takes its vault for a copy and comes back, which it can do a
@@ -446,7 +446,7 @@ async def test_relay_that_forgets_some_of_all(world: World) -> None:
         return False
 
     lost = 0
-    for seed in range(rounds(6)):
+    for seed in range(rounds(2, 60)):
         world.rng.seed(seed)
         lost_at.clear()
         while not lost_at:  # it goes on forgetting until all is mended
@@ -470,7 +470,7 @@ def is_by(name: str, _: wire.Append, who: str) -> bool:
 
 async def test_relay_that_forgets_the_last_word(world: World) -> None:
     scene = await forgetful(world)
-    for seed in range(rounds(8)):
+    for seed in range(rounds(4, 80)):
         world.rng.seed(seed)
         speaker = world.rng.choice(scene.people)
         world.relay.forgets = functools.partial(is_by, speaker.name)
@@ -488,7 +488,7 @@ async def test_relay_that_forgets_the_last_word(world: World) -> None:
 
 async def test_relay_that_restores_yesterdays_disk(world: World) -> None:
     scene = await forgetful(world)
-    for seed in range(rounds(3, 60)):
+    for seed in range(rounds(2, 60)):
         world.rng.seed(seed)
         restore = world.relay.image()
         away = world.rng.choice(scene.people)
@@ -519,7 +519,7 @@ async def test_clocks_that_jump_both_ways(world: World, monkeypatch: pytest.Monk
     people = await world.friends("alice", "bob", "carol")
     gid = await world.group("family", *people)
     said, fleeting, jumps = 0, 0, 0
-    for seed in range(rounds(4)):
+    for seed in range(rounds(2, 40)):
         world.rng.seed(seed)
         for _ in range(25):
             person = world.rng.choice(people)
@@ -553,7 +553,7 @@ async def test_clocks_that_jump_both_ways(world: World, monkeypatch: pytest.Monk
     await world.pass_time(14 * DAY_S + 600)
     for person in people:
         assert person.one("SELECT count(*) FROM message WHERE text = 'brief'") == 0
-    report("clocks that jump", rounds=rounds(4), jumps=jumps, texts=said, timed=fleeting)
+    report("clocks that jump", rounds=rounds(2, 40), jumps=jumps, texts=said, timed=fleeting)
 
 
 # Files that are damaged

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from amanat.client import unlock_file, vault
+from amanat.client import vault
 from amanat.process import EXIT_INTERRUPTED
 from relays import RelayProcess
 from test_background import PASSPHRASE, Person, ctrl_c
@@ -28,9 +28,7 @@ __all__ = ["ctrl_c"]
 def alice(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
     """A person at home at a real relay."""
     root = tmp_path_factory.mktemp("alice")
-    with pytest.MonkeyPatch.context() as cheap, RelayProcess(root / "relay") as relay:
-        cheap.setattr(unlock_file, "ARGON2_MEMORY_KIB", 64)
-        cheap.setattr(unlock_file, "ARGON2_PASSES", 1)
+    with RelayProcess(root / "relay") as relay:
         person = Person("Alice", root / "profile", str(relay.address))
         person.init()
         yield person
@@ -112,6 +110,40 @@ def test_the_terminal_asks_for_the_old_passphrase_and_twice_for_the_new_one(
     assert "another" not in ran.stdout  # nothing that is typed is shown
     assert amanat("amanat --passphrase-fd 0 contacts", alice.directory, "another").returncode == 0
     assert typing("another", PASSPHRASE, PASSPHRASE).returncode == 0
+
+
+DRAWS = """
+import os, pty, sys
+from amanat import display, front
+from amanat.cli.terminal import Bars
+
+pid, terminal = pty.fork()
+if pid == 0:
+    screen = display.Screen(is_json=False, draw=lambda _: None, bars=Bars())
+    for done in range(3):
+        screen.bar(front.Bar(1, "[b]map.txt", done, 3))
+    screen.say(front.NOTE, "amanat: done\\n")
+    os._exit(screen.close(0, is_question=False))
+shown = b""
+try:
+    while data := os.read(terminal, 1024):
+        shown += data
+except OSError:
+    pass
+print(ascii(shown.decode()))
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"""
+"""Long work on a terminal, of which the person is told in between."""
+
+
+def test_a_bar_on_a_terminal_shows_the_name_as_it_is_and_goes_before_a_note() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", DRAWS], capture_output=True, text=True, timeout=60, check=True
+    )
+    before, _, after = ran.stdout.partition("amanat: done")
+    assert "[b]map.txt" in before
+    assert before.endswith(r"\x1b[?25h\r\x1b[1A\x1b[2K")  # the cursor is back, the line empty
+    assert "map.txt" not in after
 
 
 SEES_ITSELF = """

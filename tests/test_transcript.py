@@ -127,6 +127,28 @@ def test_a_conversation_is_read_to_both_ends_by_position(vault: Vault) -> None:
     assert forth == whole
 
 
+def test_the_files_of_a_conversation_are_read_to_both_ends_and_nothing_else_is(
+    vault: Vault,
+) -> None:
+    with vault.unit(now=0) as unit:
+        unit.db.execute(
+            "INSERT INTO file (gid, id, body, is_near) SELECT gid, id, x'', 1 FROM message"
+            " WHERE seq % 4 = 0"
+        )
+    transcript = Transcript(vault, ALICE)
+    whole = [entry for entry in reversed(everything(vault)) if entry.file is not None]
+    assert len(whole) == MANY // 4
+    back = transcript.files(GID, before=None, after=None, many=4)
+    while more := transcript.files(GID, before=back[-1].position, after=None, many=4):
+        assert len(more) <= 4
+        back += more
+    assert back == whole
+    forth = whole[-1:]
+    while more := transcript.files(GID, before=None, after=forth[0].position, many=4):
+        forth = more + forth
+    assert forth == whole
+
+
 @pytest.mark.parametrize("number", [0, 1, 30, MANY - 1])
 def test_a_message_is_shown_among_those_around_it(vault: Vault, number: int) -> None:
     whole = everything(vault)

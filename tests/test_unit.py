@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from amanat.client.follow import HearEarly, WentOn
+from amanat.client.rules import roster
 from amanat.client.unit import Memory, Unit
 from amanat.client.vault import Unlock, Vault, create, open_vault
 from amanat.drill.person import Person
@@ -184,3 +185,47 @@ async def test_what_follows_is_done_within_the_unit_and_in_the_order_of_calls(
         unit.follow(WentOn(b"then"))
         assert not done
     assert done == [b"first", b"of what was heard", b"then"]
+
+
+def test_what_a_reader_remembers_is_forgotten_with_each_unit(opened: Vault) -> None:
+    query = "SELECT value FROM meta WHERE key = 'again'"
+    assert opened.read.all(query) == []
+    with opened.unit(now=0) as unit:
+        unit.put("again", b"1")
+        assert opened.read.all(query) == [(b"1",)]
+    assert opened.read.all(query) == [(b"1",)]
+
+    def fails(unit: Unit) -> None:
+        unit.put("again", b"2")
+        assert opened.read.all(query) == [(b"2",)]
+
+    failing(opened, fails)
+    assert opened.read.all(query) == [(b"1",)]
+
+
+async def test_a_client_in_which_nothing_happens_reads_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(roster, "LOOK_EVERY_MS", 86_400_000)
+    monkeypatch.setattr(world, "tick_s", 20.0)
+    alice, _ = await world.friends("alice", "bob")
+    await world.pass_time(6_000)
+    read: list[str] = []
+    with alice.acting():
+        alice.client._vault._db.set_trace_callback(read.append)
+    await world.pass_time(200)
+    assert read == []
+
+
+async def test_a_look_that_finds_nothing_writes_when_it_begins_and_when_it_ends(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(world, "tick_s", 20.0)
+    alice, _ = await world.friends("alice", "bob")
+    await world.pass_time(6_000)  # keys were renewed, so there are several drops to read
+    assert len(alice.rules.conversations.epochs.epoch_drops(alice.gid("bob"))) > 1
+    written: list[str] = []
+    with alice.acting():
+        alice.client._vault._db.set_trace_callback(written.append)
+    await world.pass_time(roster.LOOK_EVERY_MS / 1000)
+    assert written.count("COMMIT") == 2

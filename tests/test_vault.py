@@ -35,13 +35,6 @@ KEY = Unlock(key=bytes(range(32)))
 SECRET = b"a secret nobody else reads"
 
 
-@pytest.fixture(autouse=True)
-def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make guesses at a passphrase cheap."""
-    monkeypatch.setattr(unlock_file, "ARGON2_MEMORY_KIB", 64)
-    monkeypatch.setattr(unlock_file, "ARGON2_PASSES", 1)
-
-
 def fill(unit: Unit, _: Vault) -> None:
     unit.put("secret", SECRET)
 
@@ -85,6 +78,18 @@ def test_vault_opens_with_its_passphrase_alone(tmp_path: Path) -> None:
     with pytest.raises(WrongPassphrase):
         open_vault(tmp_path, KEY)
     assert state(tmp_path) == before
+
+
+@pytest.mark.long
+def test_to_try_a_passphrase_costs_a_program_as_much_as_it_should(tmp_path: Path) -> None:
+    """In a process of its own, because tests make it cheap."""
+    program = (
+        "import json; from amanat.client.unlock_file import new_key;"
+        " from amanat.client.vault import Unlock;"
+        " print(json.dumps(new_key(Unlock(passphrase='x'))[1]['argon2id']))"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert json.loads(ran.stdout) == {"memory_kib": 256 * 1024, "passes": 3, "lanes": 4}
 
 
 def test_vault_opens_with_its_key_alone(profile: Path) -> None:

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from test_background import make_profile
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -203,7 +205,9 @@ def test_a_second_process_on_a_profile_is_refused_and_the_first_goes_on(
 def test_one_invite_lets_in_one_person(relay: Relay, tmp_path: Path) -> None:
     people = [Person(tmp_path / name, name) for name in ("alice", "babak", "carol")]
     for person in people:
-        person.run("init", "--name", person.passphrase, "--relay", relay.address)
+        make_profile(
+            person.directory, person.passphrase, name=person.passphrase, relay=relay.address
+        )
     alice, babak, carol = people
     invite = str(lines(alice.run("invite"))[0]["invite"])
     babak.run("--wait", "1", "accept", text=invite)

@@ -20,6 +20,7 @@ def warn(person: Person, code: str, detail: str = "", *, whom: bytes = b"") -> N
         person.rules.conversations.warnings.warn(unit, None, code, detail, whom=whom)
 
 
+@pytest.mark.long
 async def test_junk_pushes_out_no_warning_of_trust(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

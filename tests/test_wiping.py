@@ -12,9 +12,9 @@ from amanat import wipe
 from amanat.client.vault import Unlock, create, open_vault
 from amanat.errors import AmanatError, NoProfile, ProfileInUse
 from keyrings import Memory, system_keyring
-from test_vault import FROM, KEY, cheap, fill, reads, state
+from test_vault import FROM, KEY, fill, reads, state
 
-__all__ = ["cheap", "system_keyring"]
+__all__ = ["system_keyring"]  # a fixture
 
 
 def test_a_wiped_profile_leaves_nothing_but_what_is_not_its_own(tmp_path: Path) -> None:

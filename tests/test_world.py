@@ -193,6 +193,7 @@ async def test_member_away_for_many_epochs_catches_up(world: World) -> None:
     assert not carol.warnings()
 
 
+@pytest.mark.long
 async def test_removed_member_reads_nothing_later(world: World) -> None:
     alice, bob, carol = await world.friends("alice", "bob", "carol")
     gid = await world.group("family", alice, bob, carol)
@@ -208,6 +209,7 @@ async def test_removed_member_reads_nothing_later(world: World) -> None:
     assert carol.one("SELECT count(*) FROM chain_in WHERE gid = ?", gid) == 0
 
 
+@pytest.mark.long
 async def test_what_a_newcomer_says_stands_after_what_was_said_before(world: World) -> None:
     alice, bob, carol = await world.friends("alice", "bob", "carol")
     gid = await world.group("family", alice, bob)
@@ -222,6 +224,7 @@ async def test_what_a_newcomer_says_stands_after_what_was_said_before(world: Wor
         assert person.client.chat(gid).messages()[-1].text == "good evening"
 
 
+@pytest.mark.long
 async def test_a_member_asked_in_again_speaks_after_the_texts_they_had_read(world: World) -> None:
     alice, bob, carol = await world.friends("alice", "bob", "carol")
     gid = await world.group("family", alice, bob, carol)
@@ -237,6 +240,7 @@ async def test_a_member_asked_in_again_speaks_after_the_texts_they_had_read(worl
         assert [m.text for m in person.client.chat(gid).messages()] == ["before", "after"]
 
 
+@pytest.mark.long
 async def test_leaving_works_with_no_admin_online(world: World) -> None:
     alice, bob, carol = await world.friends("alice", "bob", "carol")
     gid = await world.group("family", alice, bob, carol)
@@ -250,6 +254,7 @@ async def test_leaving_works_with_no_admin_online(world: World) -> None:
     assert alice.client.chat(gid).view().people == ["alice", "bob"]
 
 
+@pytest.mark.long
 async def test_all_may_leave_at_once(world: World) -> None:
     people = await world.friends("alice", "bob", "carol")
     gid = await world.group("family", *people)
@@ -281,6 +286,7 @@ async def test_commits_at_once_all_come_true(world: World, count: int) -> None:
     assert all(not p.one("SELECT count(*) FROM intent") for p in people)
 
 
+@pytest.mark.long
 async def test_names_given_at_once_are_one_name_for_all(world: World) -> None:
     people = await world.friends("alice", "bob", "carol")
     gid = await world.group("g", *people)

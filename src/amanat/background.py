@@ -37,6 +37,7 @@ from amanat.front import (
     PATIENCE_S,
     PIECE_CHARS,
     VERSION,
+    Bar,
     Check,
     Command,
     End,
@@ -75,6 +76,10 @@ class Front:
         """Have a text shown."""
         for start in range(0, len(text), PIECE_CHARS):
             self.send(Said(where, text[start : start + PIECE_CHARS]))
+
+    def bar(self, one: Bar) -> None:
+        """Have a bar drawn."""
+        self.send(one)
 
     async def shown(self) -> Shown:
         """Wait until the front has shown everything said so far; returns whether it could."""

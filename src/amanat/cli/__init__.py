@@ -43,8 +43,16 @@ def main(arguments: list[str] | None = None, *, stay: Stay | None = None) -> NoR
         from amanat.display import Screen
 
         drawn = getattr(args, "qr", None)
-        screen = Screen(is_json=args.json, draw=functools.partial(terminal.draw, file=drawn))
-        sys.exit(_call(args, words, screen))
+        bars = terminal.Bars()
+        screen = Screen(
+            is_json=args.json,
+            draw=functools.partial(terminal.draw, file=drawn),
+            bars=bars,
+        )
+        try:
+            sys.exit(_call(args, words, screen))
+        finally:
+            bars.clear()  # also of a command that is interrupted
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
 
@@ -60,7 +68,7 @@ def _call(args: argparse.Namespace, words: list[str], screen: Screen) -> int:
     async def is_shown() -> Shown:
         return screen.shown()
 
-    out = Out(is_json=args.json, say=screen.say, shown=is_shown)
+    out = Out(is_json=args.json, say=screen.say, draw=screen.bar, shown=is_shown)
     came_to = Ending()
     try:
         with ending(args, out, came_to):

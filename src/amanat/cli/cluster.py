@@ -1,13 +1,17 @@
-"""A relay's drops on several machines: trying a cluster, and checking one."""
+"""A relay's drops on several machines: trying a cluster, checking one, and scrubbing one."""
 
 from __future__ import annotations
 
+import shlex
 import signal
 import sys
 import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from amanat.cli import terminal
+from amanat.errors import StoreDamaged
 
 if TYPE_CHECKING:
     import argparse
@@ -69,4 +73,37 @@ def check(args: argparse.Namespace, out: Out) -> None:
         lines += [f"{'':25} {one.advice}"] * bool(one.advice)
     out.result([one._asdict() for one in findings], "\n".join(lines))
     if any(one.verdict is Verdict.FAULT for one in findings):
+        sys.exit(1)
+
+
+def scrub_words(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `relay cluster scrub`."""
+    parser.add_argument("directory", type=Path, help="the relay's directory, running or not")
+    parser.add_argument(
+        "--rebuild",
+        default="",
+        metavar="PROGRAM",
+        help="rebuilds a bad replica; it gets the node, the stream and the group",
+    )
+
+
+def scrub(args: argparse.Namespace, out: Out) -> None:
+    """Compare all replicas of a cluster, and have bad ones rebuilt."""
+    from amanat.relay.cluster.scrub import Outcome, Scrubber, opened
+    from amanat.relay.directory import RelayDirectory
+
+    directory = RelayDirectory.open(args.directory)
+    with terminal.bars(["messages"]) as progress, opened(directory) as (engine, layout, sealer):
+        scrubber = Scrubber(
+            engine, layout, sealer, lambda done, total: progress("messages", done, total)
+        )
+        findings = scrubber.run(shlex.split(args.rebuild))
+    lines = []
+    for one in findings:
+        lines += [f"{one.outcome:8} {one.text}", f"{'':8} {one.advice}"]
+    all_well = "all replicas of all streams are alike, and as the relay wrote them"
+    out.result([one._asdict() for one in findings], "\n".join(lines) or all_well)
+    if lost := [one for one in findings if one.outcome is Outcome.LOST]:
+        raise StoreDamaged(lost[0].text)
+    if any(one.outcome is not Outcome.HEALED for one in findings):
         sys.exit(1)

@@ -102,7 +102,7 @@ def _link_of_another(directory: Path) -> str | None:
         return None
     said: list[str] = []
     with contextlib.closing(line):
-        line.ask([], [], lambda _, text: said.append(text), lambda: _SHOWN)
+        line.ask([], [], lambda _, text: said.append(text), lambda: _SHOWN, lambda _: None)
     return "".join(said)
 
 
@@ -234,7 +234,7 @@ async def perform(
         raise MalformedFrame
     works: list[session.Work] = []
     args.given, args.hand_over = terminal.Given(command.given), works.append
-    out = Out(is_json=args.json, say=asker.say, shown=asker.shown)
+    out = Out(is_json=args.json, say=asker.say, draw=asker.bar, shown=asker.shown)
     came_to = Ending()
     with ending(args, out, came_to), naming_faults(args.profile):
         args.run(args, out)

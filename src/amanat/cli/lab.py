@@ -53,6 +53,13 @@ def attack_words(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seeds", type=int, default=20, help="with fewer than 20, the report says so"
     )
+    parser.add_argument(
+        "--people-per-bucket",
+        type=int,
+        default=0,
+        metavar="N",
+        help="in our logs; default: 32, or 64 of more than 500 people",
+    )
     parser.add_argument("--attacks", default="all", metavar="A,B", help="default: all")
     parser.add_argument("--designs", default="all", metavar="A,B", help="default: all")
     parser.add_argument("--processes", type=int, default=2, help="worker processes")
@@ -85,6 +92,7 @@ def attack(args: argparse.Namespace, out: Out) -> None:
         attacks=drill.ATTACKS if args.attacks == "all" else tuple(args.attacks.split(",")),
         designs=DESIGNS if args.designs == "all" else tuple(args.designs.split(",")),
         real=args.real,
+        people_per_bucket=args.people_per_bucket,
     )
     with terminal.bars((*drill.PHASES, targets.REAL) if args.real else drill.PHASES) as progress:
         report = drill.run(

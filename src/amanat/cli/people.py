@@ -217,8 +217,61 @@ def accept(args: argparse.Namespace, out: Out) -> None:
             {"inviter": name, "met": met},
             f"{shown(name)} has let you in"
             if met
-            else f"you knocked; {shown(name)} has yet to come online",
+            else f"you knocked; {shown(name)} has yet to let you in",
         )
+
+    session.with_client(args, work)
+
+
+def knocks_words(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `knocks`."""
+    from amanat.client.visitors import ASK, LET_IN
+
+    parser.add_argument("knocks", metavar="let-in|ask", nargs="?", choices=(LET_IN, ASK))
+
+
+def knocks(args: argparse.Namespace, out: Out) -> None:
+    """Show or set what happens when somebody knocks on an invite."""
+    from amanat.client.visitors import ASK, LET_IN
+
+    async def work(client: Client) -> None:
+        if args.knocks is not None:
+            client.visitors.set_knocks(args.knocks)
+        means: dict[str, str] = {
+            LET_IN: "your client lets in everybody who knocks on an invite of yours",
+            ASK: "when somebody knocks on an invite of yours, you are asked: see `amanat visitors`",
+        }
+        out.result({"knocks": client.visitors.knocks}, means[client.visitors.knocks])
+
+    session.with_client(args, work, is_online=False)
+
+
+def visitors_words(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `visitors`."""
+    answer = parser.add_mutually_exclusive_group()
+    answer.add_argument("--let-in", metavar="ID", help="let this visitor in")
+    answer.add_argument(
+        "--turn-away", metavar="ID", help="turn this visitor away; they are not told"
+    )
+
+
+def visitors(args: argparse.Namespace, out: Out) -> None:
+    """List the people who knocked and wait, let one in, or turn one away."""
+    args.is_question = args.let_in is None and args.turn_away is None
+
+    async def work(client: Client) -> None:
+        await session.catch_up(args, out, client)
+        if args.let_in is not None:
+            visitor = client.visitors.let_in(args.let_in)
+            await session.flush(args, out, client)
+            out.result(visitor.as_json(), "")
+        elif args.turn_away is not None:
+            out.result(client.visitors.turn_away(args.turn_away).as_json(), "")
+        else:
+            found = client.visitors.all()
+            out.result(
+                [one.as_json() for one in found], "\n".join(map(telling.visitor_text, found))
+            )
 
     session.with_client(args, work)
 

@@ -160,6 +160,20 @@ def look_over_words(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--checkpoint", type=Path, metavar="FILE", help="an earlier checkpoint to compare with"
     )
+    parser.add_argument(
+        "--keeper",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="another directory of a relay on a cluster, whose keys are looked at, too",
+    )
+    parser.add_argument(
+        "--system-login",
+        type=Path,
+        metavar="FILE",
+        help="a login of the cluster's system account, which sees the settings of nodes",
+    )
     parser.add_argument("--verify", type=Path, metavar="FILE", help="check a report instead")
     parser.add_argument(
         "--relay", metavar="ADDRESS", help="with --verify: the relay that must have signed"
@@ -181,11 +195,17 @@ def look_over(args: argparse.Namespace, out: Out) -> None:
     if args.out is not None and args.out.exists() and any(args.out.iterdir()):
         raise ReportExists(str(args.out))
     older = b"" if args.checkpoint is None else terminal.read_file(args.checkpoint)
-    with terminal.bars(["drops"]) as progress:
+    is_on_cluster = bool(RelayDirectory.open(args.directory).config.store)
+    if not is_on_cluster and (args.keeper or args.system_login):
+        raise BadArgument("--keeper and --system-login are for a relay on a cluster")
+    with terminal.bars(["drops", "replicas"] if is_on_cluster else ["drops"]) as progress:
         walk = audit.Audit(
             args.directory,
             now=time.time(),
             progress=lambda done, total: progress("drops", done, total),
+            comparing=lambda done, total: progress("replicas", done, total),
+            keepers=args.keeper,
+            system_login=args.system_login,
         )
         report = walk.run(older)
     if args.out is not None:

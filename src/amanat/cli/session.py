@@ -35,7 +35,7 @@ def with_client(
     if line is not None:
         with contextlib.closing(line):
             screen = args.screen
-            status = line.ask(args.words, args.given.texts, screen.say, screen.shown)
+            status = line.ask(args.words, args.given.texts, screen.say, screen.shown, screen.bar)
     else:
         status = _open_and_do(args, work, unlock, is_online=is_online)
     if status:

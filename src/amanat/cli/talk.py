@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, assert_never
 
-from amanat.cli import session, telling, terminal
+from amanat.cli import carrying, session, telling, terminal
 from amanat.cli.words import UNITS_S, life
 from amanat.display import block, shown
 from amanat.errors import BadArgument, UnknownMessage
@@ -19,12 +19,14 @@ T = TypeVar("T")
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from amanat.client.events import Event
     from amanat.client.sdk.client import Client
+    from amanat.client.sdk.files import Source
     from amanat.client.sdk.views import ConversationView, Message
     from amanat.display import Out
+    from amanat.media import Traces
 
 
 def _conversation_words(
@@ -70,12 +72,128 @@ def send_words(parser: argparse.ArgumentParser) -> None:
     """The arguments of `send`."""
     _conversation_words(parser.add_mutually_exclusive_group(required=True))
     parser.add_argument("--reply-to", metavar="ID", default="", help="the message that it answers")
+    parser.add_argument(
+        "--file",
+        metavar="PATH",
+        type=Path,
+        action="append",
+        default=[],
+        help="send this file, and no text; several make an album",
+    )
+    parser.add_argument(
+        "--caption",
+        action="store_true",
+        help="with --file: the words beside it, from standard input",
+    )
+    parser.add_argument(
+        "--as-file",
+        action="store_true",
+        help="with --file: send a picture as it is, with all that it tells",
+    )
+    parser.add_argument(
+        "--voice",
+        action="store_true",
+        help="with --file: send a recording of Opus, in WebM or Ogg, as a voice note",
+    )
 
 
 def send(args: argparse.Namespace, out: Out) -> None:
-    """Send a text."""
+    """Send a text, or a file."""
+    if args.caption and not args.file:
+        raise BadArgument("--caption needs --file")
+    if args.as_file and not args.file:
+        raise BadArgument("--as-file needs --file")
+    if args.voice and not args.file:
+        raise BadArgument("--voice needs --file")
+    if args.file:
+        _send_files(args, out)
+        return
     text = terminal.text(args, None, "message: ").rstrip("\n")
     _say(args, out, lambda client, gid: client.chat(gid).send(text, reply_to=args.reply_to))
+
+
+def _send_files(args: argparse.Namespace, out: Out) -> None:
+    """Send files, and wait until they were said. Recordings become voice notes if the person wants
+    it. A picture is made anew, unless they want it sent as it is: then they are told what stays in
+    it."""
+    from amanat import media
+    from amanat.media import voice
+
+    # The background may be in another directory.
+    files = [Path(args.given.read(lambda: str(one.absolute()))) for one in args.file]  # noqa: B023  # read at once
+    text = terminal.text(args, None, "caption: ").rstrip("\n") if args.caption else ""
+
+    async def send(client: Client, gid: bytes) -> list[int]:
+        pictures = [one for one in files if media.is_picture(_head(one))]
+        made: dict[Path, Source] = {}
+        if args.voice:
+            pictures = []
+            made = {one: voice.voice_note(_recording(one)) for one in files}
+        elif not args.as_file:
+            made = {one: await media.picture(one) for one in pictures}
+        sources = [made.get(one, one) for one in files]
+        answered = client.chat(gid).message(args.reply_to).id if args.reply_to else ""
+        sent = await client.files.send_album(gid, sources, text=text, reply_to=answered)
+        if args.as_file:
+            for one in pictures:
+                out.note(_told_by(await media.traces(one)))
+        return sent
+
+    async def work(client: Client) -> None:
+        await _put(args, out, client, send)
+
+    session.with_client(args, work, is_online=not args.notes)
+
+
+def _head(file: Path) -> bytes:
+    """How a file begins; nothing if it cannot be read, which sending it names."""
+    try:
+        with file.open("rb") as opened:
+            return opened.read(16)
+    except OSError:
+        return b""
+
+
+def _recording(file: Path) -> bytes:
+    """A recording. Of a file that is too long it reads only as much as shows that. Raises
+    BadArgument."""
+    from amanat.media.voice import MAX_RECORDING_BYTES
+
+    if not file.is_file():
+        raise BadArgument(f"{file} is no file")
+    with file.open("rb") as opened:
+        return opened.read(MAX_RECORDING_BYTES + 1)
+
+
+def _told_by(traces: Traces) -> str:
+    """A line about what a picture tells that was sent as it is."""
+    names = {"place": "where it was taken", "time": "when", "camera": "with which camera"}
+    found = [said for name, said in names.items() if getattr(traces, name)]
+    line = f"the file tells {', '.join(found)}" if found else "no place, time or camera was found"
+    return line if traces.read else f"{line}; not all of it could be read, so it may tell more"
+
+
+async def _put(
+    args: argparse.Namespace,
+    out: Out,
+    client: Client,
+    send: Callable[[Client, bytes], Awaitable[list[int]]],
+) -> None:
+    """Have files sent in the conversation that the arguments name, and wait until they were
+    said."""
+    if not args.notes:
+        await session.catch_up(args, out, client)
+    conversation = _conversation(args, client)
+    numbers = await send(client, conversation.gid)
+    for number in numbers:
+        await carrying.wait(client, number, out, args.wait)
+    if not args.notes:
+        await session.flush(args, out, client)
+    messages = client.chat(conversation.gid).messages()
+    said = [one for one in messages if one.is_own and one.file][-len(numbers) :]
+    results = [{"to": conversation.name, "id": one.id, "state": one.state} for one in said]
+    out.result(results if len(results) > 1 else results[0], "")
+    _note_waiting(client, conversation.gid, out)
 
 
 def forward_words(parser: argparse.ArgumentParser) -> None:
@@ -92,23 +210,41 @@ def forward(args: argparse.Namespace, out: Out) -> None:
     def say(client: Client, gid: bytes) -> int:
         return client.chat(client.conversation(args.of).gid).forward(args.id, gid)
 
-    _say(args, out, say)
+    async def send(client: Client, gid: bytes) -> list[int]:
+        return [client.chat(client.conversation(args.of).gid).forward_file(args.id, gid)]
+
+    def is_file(client: Client) -> bool:
+        return client.chat(client.conversation(args.of).gid).message(args.id).file is not None
+
+    async def work(client: Client) -> None:
+        if is_file(client):
+            await _put(args, out, client, send)
+        else:
+            await _put_text(args, out, client, say)
+
+    session.with_client(args, work, is_online=not args.notes)
 
 
 def _say(args: argparse.Namespace, out: Out, say: Callable[[Client, bytes], int]) -> None:
     """Say a text in the conversation that the arguments name, and bring it to the relay."""
 
     async def work(client: Client) -> None:
-        conversation, row = await _act(args, out, client, say)
-        message = client.chat(conversation.gid).message_at(row)
-        if message is None:  # its life has ended
-            raise UnknownMessage
-        out.result({"to": conversation.name, "id": message.id, "state": message.state}, "")
-        if message.state == "queued" and not client.status().period:
-            out.note("a relay has no room now; the client keeps your text and sends it later")
-        _note_waiting(client, conversation.gid, out)
+        await _put_text(args, out, client, say)
 
     session.with_client(args, work, is_online=not args.notes)
+
+
+async def _put_text(
+    args: argparse.Namespace, out: Out, client: Client, say: Callable[[Client, bytes], int]
+) -> None:
+    conversation, row = await _act(args, out, client, say)
+    message = client.chat(conversation.gid).message_at(row)
+    if message is None:  # its life has ended
+        raise UnknownMessage
+    out.result({"to": conversation.name, "id": message.id, "state": message.state}, "")
+    if message.state == "queued" and not client.status().period:
+        out.note("a relay has no room now; the client keeps your text and sends it later")
+    _note_waiting(client, conversation.gid, out)
 
 
 def _change(
@@ -284,6 +420,8 @@ def read(args: argparse.Namespace, out: Out) -> None:
             out.note(
                 f"{telling.offer_text(offer)}: see `amanat group accept` and `amanat group decline`"
             )
+        for visitor in client.visitors.all():
+            out.note(f"{telling.visitor_text(visitor)}\n(answer with `amanat visitors`)")
         everything = args.all or args.notes  # our own words are never unread
         newest = await _show_unread(client, only, out, everything=everything)
         for view in client.conversations():
@@ -307,13 +445,16 @@ def search_words(parser: argparse.ArgumentParser) -> None:
 
 
 def search(args: argparse.Namespace, out: Out) -> None:
-    """Show the texts that hold some words."""
+    """Show the texts that hold some words, then the imported ones."""
     words = terminal.text(args, None, "words: ").strip()
 
     async def work(client: Client) -> None:
         only = _only(args, client)
         for found in client.search(words, gid=only, many=args.many):
             _show(found.message, client.chat(found.message.gid).view(), out)
+            await out.need_shown()
+        for one in client.imports.search(words, many=args.many) if only is None else ():
+            out.result(one.message.as_json(), telling.imported_text(one.message))
             await out.need_shown()
 
     session.with_client(args, work, is_online=False)
@@ -344,7 +485,9 @@ def _show(message: Message, view: ConversationView, out: Out) -> None:
     lines = [
         f"{telling.clock(message.sent_at)}  {message.id[:SHOWN_DIGITS]}"
         f"  {shown(message.sender)}{where}: "
-        + ("(deleted)" if message.is_deleted else block(message.text))
+        + ("(deleted)" if message.is_deleted else "")
+        + (telling.file_text(message.file) + " " * bool(message.text) if message.file else "")
+        + (block(message.text) if message.text else "")
         + ("  (edited)" if message.is_edited else "")
         + ("  (forwarded)" if message.is_forwarded else "")
     ]
@@ -375,6 +518,7 @@ async def _show_event(client: Client, event: Event, only: bytes | None, out: Out
     from amanat.client.events import (
         GroupChanged,
         Joined,
+        Knocked,
         MessageChanged,
         Offered,
         PersonChanged,
@@ -383,6 +527,7 @@ async def _show_event(client: Client, event: Event, only: bytes | None, out: Out
         StatusChanged,
         SummaryChanged,
         TextArrived,
+        TransferChanged,
         Warned,
     )
 
@@ -401,13 +546,19 @@ async def _show_event(client: Client, event: Event, only: bytes | None, out: Out
             for offer in client.offers.all():
                 if (offer.gid, offer.by) == (gid, by):
                     out.note(telling.offer_text(offer))
+        case Knocked(invite):
+            for visitor in client.visitors.all():
+                if visitor.id == invite:
+                    out.note(telling.visitor_text(visitor))
         case Removed(gid):
             out.note(f"you are no longer in {shown(client.chat(gid).view().name)}")
+        case TransferChanged(gid, number) if only in (None, gid):
+            carrying.show(client.files.transfer(number), out)
         case Warned():
             await telling.warn(client, out)
         case (
             TextArrived() | MessageChanged() | GroupChanged() | StateChanged() | SummaryChanged()
-            | PersonChanged() | StatusChanged()
+            | PersonChanged() | StatusChanged() | TransferChanged()
         ):  # fmt: skip
             pass  # not of the conversation shown here, or shown by other commands
         case _:

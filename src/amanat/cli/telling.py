@@ -5,13 +5,24 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from amanat.display import shown
+from amanat.cli import carrying
+from amanat.display import block, shown
 from amanat.errors import BY_CODE, HopAway, IdentityChanged, NameChanged, ProxyAway
 from amanat.protocol.days import date_of
 
 if TYPE_CHECKING:
     from amanat.client.sdk.client import Client
-    from amanat.client.sdk.views import Announced, ConversationView, GroupOffer, Status, WarningView
+    from amanat.client.sdk.files import FileView
+    from amanat.client.sdk.imports import ImportedMessage
+    from amanat.client.sdk.views import (
+        Announced,
+        ConversationView,
+        GroupOffer,
+        Message,
+        Status,
+        VisitorView,
+        WarningView,
+    )
     from amanat.display import Out
 
 
@@ -20,7 +31,24 @@ def clock(unix_ms: int) -> str:
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(unix_ms / 1000))
 
 
-def _day(unix_ms: int) -> str:
+def file_text(file: FileView) -> str:
+    """A file, among the words of a line."""
+    name = shown(file.name) if file.name else f"a {file.kind}"
+    if file.kind == "voice":
+        name = f"a voice note of {file.seconds // 60}:{file.seconds % 60:02}"
+    return f"[{name}, {carrying.size(file.size)}]"
+
+
+def file_line(message: Message, file: FileView) -> str:
+    """A line about the file of a message: where it is, and until when it rests at a relay."""
+    rests = f"; rests in {file.region} until {date_of(file.until)}" if file.until else ""
+    here = "here" if file.is_here else "not fetched"
+    by = f"{clock(message.sent_at)}  {message.id[:8]}  {shown(message.sender)}"
+    return f"{by}: {file_text(file)} {here}{rests}"
+
+
+def day(unix_ms: int) -> str:
+    """The day of a moment, in this machine's time zone."""
     return time.strftime("%Y-%m-%d", time.localtime(unix_ms / 1000))
 
 
@@ -46,11 +74,61 @@ def _warning_text(one: WarningView) -> str:
     return BY_CODE[one.code].text + (f" ({', '.join(about)})" if about else "")
 
 
+_EVENTS = {
+    "create_group": "made the group",
+    "create_channel": "made the channel",
+    "edit_group_title": "renamed it to",
+    "edit_group_photo": "changed its picture",
+    "delete_group_photo": "removed its picture",
+    "invite_members": "added",
+    "remove_members": "removed",
+    "join_group_by_link": "joined by a link",
+    "join_group_by_request": "joined on request",
+    "pin_message": "pinned a message",
+    "phone_call": "called",
+    "migrate_to_supergroup": "made it a supergroup",
+    "migrate_from_group": "made it from the group",
+    "topic_created": "began the topic",
+    "topic_edit": "changed the topic",
+}
+"""Events of imported chats in words."""
+
+
+def imported_text(one: ImportedMessage) -> str:
+    """Lines about an imported message: the first says when, where and by whom, as the export has
+    it."""
+    event, _, rest = one.extra.partition(" ")
+    beside = f"[{one.kind}{f' {shown(one.extra)}' if one.extra else ''}]"
+    if one.kind == "service":
+        words = f"{_EVENTS.get(event, shown(event))} {shown(rest) if rest else ''}".strip()
+        words = words if one.sender else shown(one.extra)
+    else:
+        words = block(one.text) if one.text else ""
+        reactions = one.extra if one.kind == "text" else ""
+        words += f"  ({shown(reactions)})" if reactions else ""
+        words = f"{beside} {words}".strip() if one.kind != "text" else words
+    forwarded = f" (from {shown(one.forwarded_from)})" if one.forwarded_from else ""
+    return (
+        f"{clock(one.at)}  {shown(one.sender or one.title)} in {shown(one.title)}"
+        f" [imported, unverified]{forwarded}: {words}{'  (edited)' if one.edited_at else ''}"
+    )
+
+
 def offer_text(one: GroupOffer) -> str:
     """A sentence about an offer to join a group."""
     return (
         f"{one.id}  {shown(one.by_name)} asks you into what they call {shown(one.name)};"
         f" until {clock(one.expires_at)}"
+    )
+
+
+def visitor_text(one: VisitorView) -> str:
+    """Lines about somebody who has knocked and waits: the first says who and until when, the others
+    are their greeting."""
+    return (
+        f"{one.id}  {shown(one.name)} wants to meet you;"
+        f"{' you have blocked them before;' if one.is_blocked else ''}"
+        f" until {clock(one.expires_at)}" + (f"\n    {block(one.greeting)}" if one.greeting else "")
     )
 
 
@@ -88,14 +166,14 @@ def rest_text(status: Status) -> str:
     lines += [_move_text(one) for one in status.moves]
     for former in status.former:
         state = "and cannot be reached" if former.is_away else "and is still read"
-        lines.append(f"left on {_day(former.left_at)} {state}: {former.relay} in {former.region}")
+        lines.append(f"left on {day(former.left_at)} {state}: {former.relay} in {former.region}")
     lines += [f"may not know yet where you are: {shown(name)}" for name in status.unaware]
     lines += [
         f"a relay you have left still orders the changes of members of {shown(name)}"
         for name in status.left_behind
     ]
     lines += [
-        f"nobody can answer the invite of {_day(made_at)} any longer: make another"
+        f"nobody can answer the invite of {day(made_at)} any longer: make another"
         for made_at in status.lost_invites
     ]
     lines += [

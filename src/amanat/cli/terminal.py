@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from rich.progress import Progress, TaskID
+
     from amanat.client.vault import Unlock
+    from amanat.front import Bar
     from amanat.region.mover import Done
 
 MAX_INPUT_BYTES = 1024 * 1024
@@ -188,6 +191,44 @@ def login(args: argparse.Namespace, descriptor: int | None) -> str:
         return ""
     found: str = args.given.read(lambda: from_descriptor(descriptor))
     return found
+
+
+class Bars:
+    """Bars of the files on their way, on a terminal."""
+
+    def __init__(self) -> None:
+        self._progress: Progress | None = None
+        self._tasks: dict[int, TaskID] = {}
+
+    def draw(self, bar: Bar) -> bool:
+        """Draw how far a file has got, once anything has gone; whether there is a terminal for
+        it."""
+        if sys.stderr is None or not sys.stderr.isatty():
+            return False
+        if self._progress is None:
+            if not 0 < bar.done < bar.whole:
+                return True
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+            self._progress = Progress(
+                TextColumn("{task.description}", markup=False), BarColumn(), TimeRemainingColumn(),
+                console=Console(stderr=True), transient=True,
+                redirect_stdout=False, redirect_stderr=False,
+            )  # fmt: skip
+            self._progress.start()
+        task = self._tasks.get(bar.number)
+        if task is None:
+            task = self._tasks[bar.number] = self._progress.add_task("")
+        self._progress.update(task, description=bar.text, completed=bar.done, total=bar.whole)
+        return True
+
+    def clear(self) -> None:
+        """Take all bars away."""
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+            self._tasks.clear()
 
 
 @contextlib.contextmanager

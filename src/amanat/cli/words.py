@@ -19,6 +19,9 @@ WAIT_S = 10.0
 UNITS_S = {"w": 604_800, "d": 86_400, "h": 3_600, "m": 60, "s": 1}
 """The units of time that `timer` and `invite` take, in seconds."""
 
+UNITS_BYTES = {"G": 1024**3, "M": 1024**2, "K": 1024}
+"""The units in which a length of files is given."""
+
 
 class Parser(argparse.ArgumentParser):
     """The parser of one command. It gets the command's arguments when it first parses."""
@@ -99,3 +102,11 @@ def life(text: str) -> int:
     if match is None:
         raise argparse.ArgumentTypeError(f"{text!r} is neither off nor such as 30s, 5m, 8h, 1d, 4w")
     return int(match[1]) * UNITS_S[match[2]]
+
+
+def size(text: str) -> int:
+    """A number of bytes. Raises ArgumentTypeError, which argparse shows to the person."""
+    match = re.fullmatch("([0-9]{1,9})([KMG]?)", text, flags=re.ASCII)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size such as 500K, 10M, 5G")
+    return int(match[1]) * UNITS_BYTES.get(match[2], 1)

@@ -87,21 +87,30 @@ class Deposits(NamedTuple):
     """Bytes of the text; 0 for a receipt or a heartbeat."""
 
 
-def buckets_of(people: int) -> int:
-    """How many buckets a relay of so many people has."""
-    return -(-people // PEOPLE_PER_BUCKET[people > MANY_PEOPLE])
+def buckets_of(people: int, per_bucket: int = 0) -> int:
+    """How many buckets a relay of so many people has, with so many in each, or with as many as
+    operators are told to have."""
+    return -(-people // (per_bucket or PEOPLE_PER_BUCKET[people > MANY_PEOPLE]))
 
 
-def observe(sample: Sample, design: str, mode: str | None, rng: np.random.Generator) -> Evidence:
-    """The log of a server of a design."""
+def observe(
+    sample: Sample,
+    design: str,
+    mode: str | None,
+    rng: np.random.Generator,
+    *,
+    per_bucket: int = 0,
+) -> Evidence:
+    """The log of a server of a design; ours has so many people in a bucket, or the usual number."""
+    buckets = buckets_of(sample.people, per_bucket)
     if mode == "covered":
         deposits = covered(sample, rng)
-        evidence = _buckets(sample, deposits, rng, is_hidden=True)
+        evidence = _buckets(sample, deposits, rng, buckets, is_hidden=True)
         return evidence._replace(period_s=PERIOD_S)
     if design == "amanat":
         deposits = deposit(sample, rng, receipts="ours")
         is_hidden = mode != "direct"
-        return _buckets(sample, deposits, rng, is_hidden=is_hidden)
+        return _buckets(sample, deposits, rng, buckets, is_hidden=is_hidden)
     receipts = "none" if design in ("cloud", "federated") else "each"
     deposits = deposit(sample, rng, receipts=receipts)
     if design in ("cloud", "federated"):
@@ -136,7 +145,7 @@ def with_puppets(
 ) -> Evidence:
     """The same evidence, where a share of every bucket are the operator's puppets, so that fewer
     real people hide each other."""
-    real = max(1, round(people / buckets_of(people) * (1 - share)))
+    real = max(1, round(people / len(evidence.owners) * (1 - share)))
     bucket, owners = _drawn(people, -(-people // real), rng)
     return evidence._replace(place=bucket[evidence.recipient], owners=owners)
 
@@ -156,10 +165,11 @@ def _buckets(
     sample: Sample,
     deposits: Deposits,
     rng: np.random.Generator,
+    buckets: int,
     *,
     is_hidden: bool,
 ) -> Evidence:
-    bucket, owners = _drawn(sample.people, buckets_of(sample.people), rng)
+    bucket, owners = _drawn(sample.people, buckets, rng)
     source = np.full(len(deposits.at), HIDDEN) if is_hidden else deposits.author
     return _sorted(deposits, source, bucket[deposits.recipient], "amanat", owners)
 

@@ -41,6 +41,7 @@ from amanat.drill.figures import (
     result,
     write_whole,
 )
+from amanat.drill.files import ON_FILES
 from amanat.drill.linking import without_source
 from amanat.drill.report import page
 from amanat.drill.sample import draw
@@ -70,6 +71,8 @@ if TYPE_CHECKING:
 
 ON_LOGS = (*GRAPH, presence.NAME, ip.NAME, infiltrator.NAME, sizes.NAME, puppets.NAME)
 """Attacks on a server's log, measured on every seed."""
+ONCE = {**ON_RELAYS, **ON_FILES}
+"""Attacks measured once, on running programs and on files."""
 PHASES = ("training", "seeds", "lies", "insider", "lines", "relays")
 """The phases of which progress is reported."""
 LEAST_SEEDS = 20
@@ -126,12 +129,10 @@ def run(
     results = [result(*each) for each in by_kind(figures)]
     control = control_of(results)
     results += lied + kept + seen
-    asked = [attack for attack in settings.attacks if attack in ON_RELAYS]
+    asked = [attack for attack in settings.attacks if attack in ONCE]
     for number, attack in enumerate(asked):
         progress("relays", number, len(asked))
-        results += [
-            one for one in ON_RELAYS[attack](settings, said) if one.design in settings.designs
-        ]
+        results += [one for one in ONCE[attack](settings, said) if one.design in settings.designs]
     progress("relays", len(asked), len(asked))
     if settings.real:
         results += attack_real(settings, said, work, progress)
@@ -153,6 +154,8 @@ def _check(settings: Settings) -> None:
             raise BadArgument(f"{option} {','.join(unknown)}: there are {','.join(known)}")
     if settings.people < LEAST_PEOPLE or settings.days < 1 or settings.seeds < 1:
         raise BadArgument(f"a drill takes at least {LEAST_PEOPLE} people, one day and one seed")
+    if settings.people_per_bucket and 2 * settings.people_per_bucket > settings.people:
+        raise BadArgument(f"--people-per-bucket {settings.people_per_bucket}: fewer than 2 buckets")
     if settings.real:
         real.check(settings.real, settings.people)
 
@@ -218,7 +221,7 @@ def _drawn(seed: int) -> tuple[Settings, Sample, Iterator[tuple[_Key, Evidence]]
                 else:
                     # The same chances for all modes of a design.
                     rng = np.random.default_rng([seed, DESIGNS.index(design)])
-                    seen = observe(sample, design, mode, rng)
+                    seen = observe(sample, design, mode, rng, per_bucket=settings.people_per_bucket)
                     direct.append(seen)
                 yield _Key(design, mode, ""), seen
 
@@ -351,4 +354,4 @@ def _others(
             yield Figure(design, mode, puppets.NAME, metric, value, base, base)
 
 
-ATTACKS = (*ON_LOGS, *LIES, *ON_RELAYS)
+ATTACKS = (*ON_LOGS, *LIES, *ONCE)

@@ -52,6 +52,8 @@ class Settings(msgspec.Struct, frozen=True):
     designs: tuple[str, ...]
     real: int = 0
     """Messages that other people's real servers are loaded with; none by default."""
+    people_per_bucket: int = 0
+    """People of a bucket in the logs of our design; 0 for as many as operators are told to have."""
 
 
 class Result(msgspec.Struct, frozen=True):

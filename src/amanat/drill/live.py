@@ -16,13 +16,14 @@ import numpy as np
 import picows
 import uvloop
 
+from amanat import media
 from amanat.client.sdk.client import Client
 from amanat.client.vault import Unlock
-from amanat.drill import seized
-from amanat.drill.attacks import content, device, identifiers, plaintext, unsealed
+from amanat.drill import cameras, seized
+from amanat.drill.attacks import content, device, identifiers, metadata, plaintext, unsealed
 from amanat.drill.designs import DESIGNS, buckets_of, deposit
 from amanat.drill.relays import RelayProcess
-from amanat.drill.search import found
+from amanat.drill.search import count_bytes, found
 from amanat.drill.xmpp import client_tls
 from amanat.errors import RelayUnreachable, WrongPassphrase
 from amanat.link import connect
@@ -340,3 +341,26 @@ async def _hear(relay: RelayProcess) -> tuple[int, int]:
         transport.disconnect(graceful=False)
     await link.closed()
     return read, sealed
+
+
+def search_pictures() -> tuple[int, int]:
+    """How many pictures still tell something that was planted when they leave, and how many tell it
+    when they are sent as files."""
+    chances = np.random.default_rng(0)
+    taken = [cameras.photograph(number, chances) for number in range(metadata.PICTURES)]
+    with tempfile.TemporaryDirectory(prefix="amanat-drill-") as name:
+        told = [_tells(one, [one.data], Path(name)) for one in taken]
+        left = [_tells(one, _as_it_leaves(one), Path(name)) for one in taken]
+    return sum(left), sum(told)
+
+
+def _as_it_leaves(taken: cameras.Photograph) -> list[bytes]:
+    made = uvloop.run(media.picture(taken.data))
+    return [made.data, made.preview, made.hint]
+
+
+def _tells(taken: cameras.Photograph, pieces: Sequence[bytes], root: Path) -> bool:
+    """Whether anything that was planted in a file stands in these pieces."""
+    place = root / "pieces"
+    place.write_bytes(b"".join(pieces))
+    return bool(found(taken.canaries, [place])) or count_bytes([taken.place], [place]) > 0

@@ -202,6 +202,8 @@ class Person:
             if count := self.one(f"SELECT count(*) FROM {table}"):  # noqa: S608  # our own names
                 return f"{self.name}: {count} rows in {table}"
         rules, cursors = self.rules.conversations, self.rules.cursors
+        if rules.sharing.transfers.lanes(now=self._around.now()):
+            return f"{self.name}: a file is on its way"
         if rules.joining.awaited():
             return f"{self.name}: a Welcome is to be fetched"
         drops = [("bucket", h.relay, h.bucket.drop_id) for h in self.rules.me.buckets]

@@ -13,6 +13,7 @@ from amanat.drill.attacks import (
     content,
     device,
     identifiers,
+    metadata,
     plaintext,
     unsealed,
 )
@@ -121,6 +122,16 @@ def _device(settings: Settings, said: list[Said]) -> list[Result]:  # noqa: ARG0
     ]
 
 
+def _metadata(settings: Settings, said: list[Said]) -> list[Result]:  # noqa: ARG001  # same
+    left, told = live.search_pictures()
+    many = metadata.PICTURES
+    is_held = not left and told == many  # else the search finds nothing anywhere
+    return [
+        judge_ours(metadata.NAME, f"pictures that tell, of {many}", left, is_held=is_held),
+        judge_ours(metadata.NAME, f"the same, sent as files, of {many}", told, is_held=None),
+    ]
+
+
 # On real servers of others, once
 
 
@@ -156,5 +167,6 @@ ON_RELAYS: dict[str, Callable[[Settings, list[Said]], list[Result]]] = {
     identifiers.NAME: _identifiers,
     device.NAME: _device,
     unsealed.NAME: _unsealed,
+    metadata.NAME: _metadata,
 }
 """Attacks on a real relay that the drill starts for itself, measured once."""
