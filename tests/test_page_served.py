@@ -7,6 +7,7 @@ import contextlib
 import gzip
 import json
 import os
+import re
 import socket
 import struct
 import subprocess
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
 
 __all__ = ["relay"]  # a fixture
 pytestmark = pytest.mark.e2e
+FIRST_LOAD_BYTES = 120 * 1024
+"""The most that a browser loads before the page can be used, the heads of the answers included."""
+IMPORTED = re.compile(r'^(?:import|export)\b[^;]*?"\./([a-z-]+\.js)"', re.MULTILINE)
+"""The modules that load before another one runs."""
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script> \u202egnp.exe"
 
 
@@ -85,6 +90,27 @@ async def test_files_are_served_with_a_policy_that_lets_nothing_in(
             f"GET {path}nothing.js HTTP/1.1\r\n{host}Cookie: {cookie}\r\n\r\n",
         ):
             assert (await ask_raw(port, refused)).split(b" ")[1] in (b"403", b"404", b"421")
+
+
+@in_a_loop
+async def test_a_first_load_is_small_and_nothing_runs_in_its_parts_alone(
+    tmp_path: Path, relay: RelayProcess
+) -> None:
+    async with two_friends(tmp_path, relay) as (alice, _), page_of(alice) as server:
+        port, path, cookie = await entered(server)
+        given = f"Host: 127.0.0.1:{port}\r\nAccept-Encoding: gzip\r\nCookie: {cookie}\r\n\r\n"
+        wanted, seen, size = {"index.html", "style.css", "words-en.js", "main.js"}, set[str](), 0
+        while wanted:
+            name = wanted.pop()
+            seen.add(name)
+            answer = await ask_raw(port, f"GET {path}{name} HTTP/1.1\r\n{given}")
+            head, _, body = answer.partition(b"\r\n\r\n")
+            size += len(answer)
+            assert (b"Policy: sandbox; default-src 'none'" in head) == (name != "index.html")
+            if name.endswith(".js"):
+                wanted |= {*IMPORTED.findall(gzip.decompress(body).decode())} - seen
+        assert {"talk.js", "dom.js"} < seen
+        assert size <= FIRST_LOAD_BYTES
 
 
 @pytest.mark.parametrize("connection", ["Upgrade", "keep-alive, Upgrade"])

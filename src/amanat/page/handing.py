@@ -41,7 +41,6 @@ PREVIEW = "preview"
 """The end of a preview's address, behind the ticket of its picture and a slash."""
 _HEAD_BYTES = 16
 _HEADERS = HEADERS | {
-    "Content-Security-Policy": "sandbox; default-src 'none'",
     "Content-Type": "application/octet-stream",
     "Accept-Ranges": "bytes",
 }

@@ -21,7 +21,17 @@ import picows
 
 from amanat.errors import BadArgument, MalformedFrame, PortTaken
 from amanat.page.bringing import MAX_BRINGING, Bringer
-from amanat.page.doors import HEADERS, Bringing, Doors, Entrance, File, Live, Media, Refused
+from amanat.page.doors import (
+    DOCUMENT_HEADERS,
+    HEADERS,
+    Bringing,
+    Doors,
+    Entrance,
+    File,
+    Live,
+    Media,
+    Refused,
+)
 from amanat.page.peers import Text, is_of_this_user
 from amanat.page.protocol import MAX_ASK_BYTES, decode_ask, number_of
 from amanat.page.telling import refusal, told
@@ -109,7 +119,8 @@ class Server:
                 if name not in self._files:
                     return _answer(404, b"", HEADERS)
                 kind, plain, packed = self._files[name]
-                given = HEADERS | {"Content-Type": kind}
+                is_document = name.endswith(".html")
+                given = DOCUMENT_HEADERS if is_document else HEADERS | {"Content-Type": kind}
                 if "gzip" in headers.get("Accept-Encoding", ""):
                     return _answer(200, packed, given | {"Content-Encoding": "gzip"})
                 return _answer(200, plain, given)
@@ -129,7 +140,7 @@ class Server:
                     else _answer(404, b"", HEADERS)
                 )
             case Refused(status):
-                return _answer(status, self._outside, HEADERS | {"Content-Type": _KINDS[".html"]})
+                return _answer(status, self._outside, DOCUMENT_HEADERS)
 
 
 class _Tab(picows.WSListener):
