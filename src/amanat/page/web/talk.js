@@ -9,6 +9,7 @@ import { history } from "./history.js";
 import { iconButton } from "./icons.js";
 import { Pointing } from "./pointing.js";
 import { fault } from "./faults.js";
+import { Seek } from "./seek.js";
 import { Selection } from "./selection.js";
 import { isNotes } from "./title.js";
 import { words } from "./words.js";
@@ -21,7 +22,6 @@ export class Talk {
   #composer;
   #actions;
   #selection;
-  /** What searches here, once it was wanted. @type {import("./seek.js").Seek | undefined} */
   #seek;
   /** @type {Summary | null} */
   #open = null;
@@ -64,17 +64,17 @@ export class Talk {
       void history.renew();
       composer.renewPeople();
     });
-    const seek = () => void this.#beginSeek(line).catch((why) => actions.refused(why));
-    const begin = iconButton("search", words.seek, seek);
+    const seek = this.#seek = new Seek(line, history, {
+      leave: () => composer.focus(),
+      refused: (why) => actions.refused(why),
+      chooseDay: () => void this.#chooseDay(history.lastVisible?.message.sent_at ?? Date.now()),
+    });
+    const begin = iconButton("search", words.seek, () => seek.begin());
     begin.classList.add("begin-seek");
     find("main > header", HTMLElement).append(begin);
     document.addEventListener("keydown", (event) => {
-      if (!this.#open || event.defaultPrevented || isCovered()) return;
-      const isF = event.key === "f" && (event.ctrlKey || event.metaKey) && !event.altKey;
-      // A second time, it is the browser that searches.
-      if (isF && !this.#seek?.isBox(event.target)) seek();
-      else if (!this.#key(event)) return;
-      event.preventDefault();
+      if (event.defaultPrevented || isCovered()) return;
+      if (this.#open && this.#key(event)) event.preventDefault();
     });
     history.addEventListener("click", ({ target }) => {
       const day = target instanceof Element ? target.closest(".day") : null;
@@ -112,20 +112,6 @@ export class Talk {
     await recorder.begin();
   }
 
-  /** Search in the open conversation. @param {Line} line */
-  async #beginSeek(line) {
-    if (!this.#seek) {
-      const { Seek } = await import("./seek.js");
-      this.#seek ??= new Seek(line, history, {
-        leave: () => this.#composer.focus(),
-        refused: (why) => this.#actions.refused(why),
-        chooseDay: () => void this.#chooseDay(history.lastVisible?.message.sent_at ?? Date.now()),
-      });
-      this.#seek.open(this.#open?.chat ?? "");
-    }
-    if (this.#open) this.#seek.begin();
-  }
-
   /** Do what a key means in all of the conversation; whether it did. @param {KeyboardEvent} event */
   #key(event) {
     const isControl = event.ctrlKey || event.metaKey;
@@ -137,7 +123,10 @@ export class Talk {
     } else if (this.#selection.isOn && event.key === "Delete") {
       void this.#actions.remove(this.#selection.all());
     } else if (event.key === "Enter" && event.altKey) void history.toEnd().catch(() => {});
-    else return false;
+    // A second time, it is the browser that searches.
+    else if (event.key === "f" && isControl && !event.altKey && !this.#seek.isBox(event.target)) {
+      this.#seek.begin();
+    } else return false;
     return true;
   }
 
@@ -159,7 +148,7 @@ export class Talk {
     this.#selection.end();
     this.#open = summary;
     this.#recorder?.open(summary.chat);
-    this.#seek?.open(summary.chat);
+    this.#seek.open(summary.chat);
     this.#actions.chat = summary.chat;
     this.#actions.isNotes = isNotes(summary);
     history.classList.toggle("is-direct", summary.is_direct);
@@ -189,7 +178,7 @@ export class Talk {
     this.#composer.leave();
     this.#selection.end();
     history.leave();
-    this.#seek?.open("");
+    this.#seek.open("");
     this.#recorder?.open("");
     this.#open = null;
   }
@@ -202,7 +191,7 @@ export class Talk {
     }
     if (!this.#open) return false;
     if (this.#composer.undo()) return true;
-    if (this.#seek?.isOn) {
+    if (this.#seek.isOn) {
       this.#seek.end();
       return true;
     }
