@@ -540,7 +540,7 @@ async def seek(stage: Stage) -> None:
     await stage.open(stage.friend)
     await stage.tab.keyboard.press("Control+f")
     await stage.tab.keyboard.type(FIND[stage.language])
-    await stage.tab.locator(".entry.flash").wait_for()
+    await stage.tab.locator(".seek [role=status]:not(:empty)").wait_for()
 
 
 @screen("talk")

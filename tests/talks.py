@@ -74,6 +74,18 @@ async def is_seen(one: Locator) -> None:
     )
 
 
+@contextlib.asynccontextmanager
+async def flashes(tab: Page, text: str = "") -> AsyncIterator[None]:
+    """A message flashes once this is done. The mark is short, so we wait for it from before."""
+    waiting = asyncio.create_task(tab.locator(".entry.flash", has_text=text).wait_for())
+    await asyncio.sleep(0)
+    try:
+        yield
+        await waiting
+    finally:
+        waiting.cancel()
+
+
 async def looked_at(tab: Page) -> tuple[str, int]:
     """The first message on the screen, and where it is."""
     text, top = await tab.evaluate(

@@ -12,7 +12,7 @@ import pytest
 
 from amanat import Client
 from pages import UNLOCK, in_a_loop, relay, until
-from talks import Talk, backdate, talking
+from talks import Talk, backdate, flashes, talking
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -124,22 +124,22 @@ async def copy(hand: Hand) -> None:
 async def find_anywhere(hand: Hand) -> None:
     await hand.type("hers")
     await hand.tab.locator("room-find a mark", has_text="hers").wait_for()
-    await hand.key("Enter")
-    await hand.tab.locator(".entry.flash", has_text="hers").wait_for()
+    async with flashes(hand.tab, "hers"):
+        await hand.key("Enter")
 
 
 async def find_here(hand: Hand) -> None:
     await hand.key("Control+f")
-    await hand.type("line 1")
-    await hand.tab.get_by_role("search").get_by_text("1 of 1").wait_for()
-    await hand.tab.locator(".entry.flash", has_text="line 1").wait_for()
+    async with flashes(hand.tab, "line 1"):
+        await hand.type("line 1")
+        await hand.tab.get_by_role("search").get_by_text("1 of 1").wait_for()
 
 
 async def go_to_day(hand: Hand) -> None:
     await hand.press(hand.tab.locator(".entry .day button", has_text="Today"))
     days = hand.tab.get_by_role("grid").locator("button:enabled")
-    await hand.press(days.first)
-    await hand.tab.locator(".entry.flash").wait_for()
+    async with flashes(hand.tab):
+        await hand.press(days.first)
 
 
 async def next_conversation(hand: Hand) -> None:

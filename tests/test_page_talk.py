@@ -12,7 +12,7 @@ from amanat.client.events import StatusChanged
 from amanat.protocol import codec
 from amanat.protocol.messages import Envelope, Kind, Text
 from pages import faults_in_both_themes, holds, in_a_loop, relay, until
-from talks import Talk, backdate, hide, is_seen, settled_at, talking
+from talks import Talk, backdate, flashes, hide, is_seen, settled_at, talking
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,11 +87,11 @@ async def test_a_quote_leads_to_its_message_and_the_button_returns(
         assert await answer.locator(".quote > *").all_inner_texts() == ["You", "line 0"]
         await answer.scroll_into_view_if_needed()
         assert await faults_in_both_themes(tab) == []
-        await answer.locator(".quote").click()
-        await tab.locator(".entry.flash", has_text="line 0").wait_for()
+        async with flashes(tab, "line 0"):
+            await answer.locator(".quote").click()
         await is_seen(talk.bubble("line 0").first)
-        await tab.locator("button.down").click()
-        await tab.locator(".entry.flash", has_text="that one").wait_for()
+        async with flashes(tab, "that one"):
+            await tab.locator("button.down").click()
         await is_seen(answer)
         await tab.locator("button.down").click()
         await tab.locator("button.down").wait_for(state="hidden")

@@ -44,6 +44,9 @@ export class ChatHistory extends HTMLElement {
   #chat = "";
   /** @type {Entry | undefined} the message that Tab reaches */
   #current;
+  /** @type {Element | undefined} the row that was pointed at last */
+  #flashed;
+  #dims = 0;
   #places = new Places();
   /** @type {Line | undefined} */
   #line;
@@ -245,8 +248,11 @@ export class ChatHistory extends HTMLElement {
   /** Let the person see a message that is here. @param {Entry} entry @param {"center" | "start"} block */
   #point(entry, block) {
     (block === "start" ? entry.row : entry.article).scrollIntoView({ block });
-    entry.row.classList.add("flash");
-    setTimeout(() => entry.row.classList.remove("flash"), FLASH_MS);
+    this.#flashed?.classList.remove("flash");
+    this.#flashed = entry.row;
+    this.#flashed.classList.add("flash");
+    clearTimeout(this.#dims);
+    this.#dims = setTimeout(() => this.#flashed?.classList.remove("flash"), FLASH_MS);
     this.rove(entry);
     this.#scrolled();
   }
