@@ -1290,9 +1290,85 @@ MUTANTS = [
     ),
     Mutant(
         "credential good for any device",
-        'return b"amanat credential 1\\x00" + delivery + signer',
-        'return b"amanat credential 1\\x00" + delivery',
+        'return b"amanat credential 2\\x00" + delivery + signer + generation.to_bytes(8, "big")',
+        'return b"amanat credential 2\\x00" + delivery + generation.to_bytes(8, "big")',
         ["test_identity.py::test_credential_is_not_good_for_another_device"],
+    ),
+    Mutant(
+        "generation that anybody can set",
+        'return b"amanat credential 2\\x00" + delivery + signer + generation.to_bytes(8, "big")',
+        'return b"amanat credential 2\\x00" + delivery + signer',
+        ["test_identity.py::test_nobody_but_the_identity_sets_a_generation"],
+    ),
+    Mutant(
+        "device of an earlier generation comes back",
+        "    _judge_generations(people, [back.credential])\n",
+        "",
+        [
+            "test_rights.py::test_device_comes_back_unless_its_generation_is_below_that_of_its_person"
+        ],
+    ),
+    Mutant(
+        "device of an earlier generation is added",
+        "_judge_generations(people, [*added, *renewed])",
+        "_judge_generations(people, renewed)",
+        ["test_rights.py::test_device_of_an_earlier_generation_is_not_added"],
+    ),
+    Mutant(
+        "leaf of an earlier generation is renewed",
+        "_judge_generations(people, [*added, *renewed])",
+        "_judge_generations(people, added)",
+        ["test_rights.py::test_leaf_of_an_earlier_generation_is_not_renewed"],
+    ),
+    Mutant(
+        "device keeps everybody below its own generation out",
+        "return max((p.credential.generation for p in people if p.identity == identity), default=0)",
+        "return max((p.credential.generation for p in people), default=0)",
+        ["test_rights.py::test_highest_of_a_person_s_leaves_counts_and_nobody_else_s"],
+    ),
+    Mutant(
+        "restored profile is of the same generation",
+        "            generation=before.generation + 1,\n",
+        "            generation=before.generation,\n",
+        ["test_generation.py::test_restored_profile_locks_the_old_device_out_and_tells_it"],
+    ),
+    Mutant(
+        "replaced device takes the restored one for a copy",
+        "if back is not None and back.credential.generation > self._me.generation:",
+        "if back is None and self._me.generation > 1:",
+        ["test_generation.py::test_restored_profile_locks_the_old_device_out_and_tells_it"],
+    ),
+    Mutant(
+        "replaced device fights to come back",
+        "if rights.highest_generation(people, self._me.identity) <= self._me.generation:",
+        "if people:",
+        [
+            "test_generation.py::test_old_device_that_was_asleep_is_told_by_those_whom_it_asks",
+        ],
+    ),
+    Mutant(
+        "restored profile and the one before it claim alike",
+        'count = self._me.signer + generation + number.to_bytes(8, "big")',
+        'count = self._me.signer + number.to_bytes(8, "big")',
+        ["test_generation.py::test_restored_profile_locks_the_old_device_out_and_tells_it"],
+    ),
+    Mutant(
+        "KeyPackage of an earlier generation used",
+        "if person.credential.generation < self.newest_generation(person.identity):",
+        "if not person.identity:",
+        ["test_generation.py::test_key_packages_of_an_earlier_generation_are_no_longer_used"],
+    ),
+    Mutant(
+        "members do not hear of a device that was kept out",
+        'self._warnings.warn(unit, gid, error.code, "", whom=_committer(staged).identity)',
+        "pass",
+        ["test_generation.py::test_old_device_stays_out_though_it_lies_and_is_helped"],
+    ),
+    Mutant(
+        "vault with a credential without a generation opened",
+        "if schema.has_old_credential(db):",
+        "if not version:",
+        ["test_vault.py::test_vault_whose_credential_has_no_generation_is_left_alone"],
     ),
     Mutant(
         "descriptor of another key believed",
@@ -1754,7 +1830,7 @@ MUTANTS = [
     ),
     Mutant(
         "Commit not judged",
-        "        except InvalidCommit:\n            self._engine.reject(staged.handle)\n            return",
+        "        except InvalidCommit:\n            return False",
         "        except InvalidCommit:\n            pass",
         ["test_delivery.py::test_junk_in_an_epoch_drop_is_passed_over_alike"],
     ),

@@ -10,10 +10,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from amanat.errors import InvalidCredential
 from amanat.protocol import codec
 from amanat.protocol.identity import (
+    FIRST_GENERATION,
+    MAX_GENERATION,
     Credential,
     check_credential,
     check_signature,
@@ -57,7 +60,7 @@ def test_delivery_key_of_low_order_is_refused(low: bytes) -> None:
 
 @pytest.mark.parametrize("identity", [bytes(32), b"\xff" * 32])
 def test_identity_that_is_no_key_is_refused(identity: bytes) -> None:
-    made = codec.encode(Credential(1, identity, DELIVERY, bytes(64)))
+    made = codec.encode(Credential(2, identity, DELIVERY, 1, bytes(64)))
     with pytest.raises(InvalidCredential):
         check_credential(made, signer=SIGNER)
 
@@ -81,17 +84,36 @@ SMALL_ORDER = [
 @pytest.mark.parametrize("identity", SMALL_ORDER)
 def test_identity_that_anybody_could_sign_for_is_refused(identity: bytes) -> None:
     for made_up in SMALL_ORDER:
-        made = codec.encode(Credential(1, identity, DELIVERY, made_up + bytes(32)))
+        made = codec.encode(Credential(2, identity, DELIVERY, 1, made_up + bytes(32)))
         for number in range(16):  # such a signature holds for one text in a few
             with pytest.raises(InvalidCredential):
                 check_credential(made, signer=bytes([number]) * 32)
 
 
-def test_credential_of_a_later_version_is_refused() -> None:
+@pytest.mark.parametrize("version", [1, 3])
+def test_credential_of_another_version_is_refused(version: int) -> None:
     credential = check_credential(ISSUED, signer=SIGNER)
-    later = codec.encode(Credential(2, IDENTITY, DELIVERY, credential.signature))
+    other = codec.encode(Credential(version, IDENTITY, DELIVERY, 1, credential.signature))
     with pytest.raises(InvalidCredential):
-        check_credential(later, signer=SIGNER)
+        check_credential(other, signer=SIGNER)
+
+
+def test_nobody_but_the_identity_sets_a_generation() -> None:
+    issued = check_credential(ISSUED, signer=SIGNER)
+    assert issued.generation == FIRST_GENERATION
+    for generation in (FIRST_GENERATION + 1, MAX_GENERATION):
+        higher = issue_credential(KEY, delivery=DELIVERY, signer=SIGNER, generation=generation)
+        assert check_credential(higher, signer=SIGNER).generation == generation
+        forged = structs.replace(issued, generation=generation)
+        with pytest.raises(InvalidCredential):
+            check_credential(codec.encode(forged), signer=SIGNER)
+
+
+@pytest.mark.parametrize("generation", [0, MAX_GENERATION + 1])
+def test_generation_out_of_range_is_refused(generation: int) -> None:
+    issued = issue_credential(KEY, delivery=DELIVERY, signer=SIGNER, generation=generation)
+    with pytest.raises(InvalidCredential):
+        check_credential(issued, signer=SIGNER)
 
 
 def test_signature_over_other_text_is_refused() -> None:

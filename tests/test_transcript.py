@@ -82,7 +82,7 @@ def say(unit: Unit, gid: bytes, number: int) -> None:
 
 def belongs_to_alice(unit: Unit, _: Vault) -> None:
     """Put the credential of a vault of Alice's where the program puts it."""
-    unit.put("credential", codec.encode(Credential(1, ALICE, bytes(32), bytes(64))))
+    unit.put("credential", codec.encode(Credential(2, ALICE, bytes(32), 1, bytes(64))))
 
 
 def unread(vault: Vault) -> dict[bytes, int]:

@@ -364,6 +364,19 @@ def test_vault_from_before_the_first_release_is_left_alone_and_says_what_to_do(
     assert state(profile) == before
 
 
+def test_vault_whose_credential_has_no_generation_is_left_alone(profile: Path) -> None:
+    opened = open_vault(profile, KEY)
+    opened._db.execute(
+        "INSERT INTO meta VALUES ('credential', CAST(x'9401c420' || zeroblob(132) AS BLOB))"
+    )
+    opened._db.execute(f"PRAGMA user_version = {schema.VERSION - 1}")
+    opened.close()
+    before = state(profile)
+    with pytest.raises(VaultTooOld):
+        open_vault(profile, KEY)
+    assert state(profile) == before
+
+
 def test_step_makes_an_older_vault_like_a_new_one_and_keeps_what_it_holds(
     profile: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -558,6 +558,12 @@ class InvalidCommit(PeerError):
     text = "the Commit is not valid for this group"
 
 
+class OldGeneration(InvalidCommit):
+    code = "old-generation"
+    text = "a device that was replaced by a restored profile tries to come back into a conversation"
+    hint = "it did not get in; if it is a contact's, ask them whether they use their old device"
+
+
 class InvalidWelcome(PeerError):
     code = "invalid-welcome"
     text = "the Welcome is malformed or not for this client"
@@ -823,6 +829,12 @@ class CopiedVault(TrustError):
     code = "copied-vault"
     text = "another copy of this vault was used after this one"
     hint = "use only one of them; the client is joining its conversations again"
+
+
+class ProfileReplaced(TrustError):
+    code = "profile-replaced"
+    text = "this profile was restored elsewhere, and the restored one has taken its place"
+    hint = "go on with the restored profile, and wipe this one: it says nothing more there"
 
 
 class MessageLost(TrustError):

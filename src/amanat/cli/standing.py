@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from amanat.cli import session, telling
 from amanat.display import shown
-from amanat.errors import AmanatError, RelayUnreachable
+from amanat.errors import AmanatError, ProfileReplaced, RelayUnreachable
 
 if TYPE_CHECKING:
     import argparse
@@ -43,7 +43,8 @@ def status(args: argparse.Namespace, out: Out) -> None:
 
 
 def _troubles(status: Status) -> str:
-    lines = [f"cannot be reached now: {relay}" for relay in status.away]
+    lines = [f"{ProfileReplaced.text}: {ProfileReplaced.hint}"] if status.is_replaced else []
+    lines += [f"cannot be reached now: {relay}" for relay in status.away]
     lines += [
         f"missing: {one.many} of {shown(one.sender)} in {shown(one.conversation)};"
         " they are asked to send it again"

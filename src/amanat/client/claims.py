@@ -83,7 +83,7 @@ class Claims:
 
     def _claim(self, unit: Unit, purpose: Purpose) -> None:
         number = self._chains.claimed() + 1
-        unit.put("generation", number.to_bytes(8, "big"))
+        unit.put("claims", number.to_bytes(8, "big"))
         self._put(unit, "claimed", unit.now)
         unit.db.execute("DELETE FROM known_claim WHERE number <= ?", (number - CLAIMS_AHEAD,))
         content = secrets.token_bytes(_CLAIM_BYTES)
@@ -115,7 +115,7 @@ class Claims:
             return False  # of long ago: we have forgotten its content
         unit.db.execute("INSERT OR REPLACE INTO known_claim VALUES (?, ?, 1)", (number, content))
         if row is None:
-            unit.put("generation", number.to_bytes(8, "big"))
+            unit.put("claims", number.to_bytes(8, "big"))
             self._chains.expect_claims()
         return True
 

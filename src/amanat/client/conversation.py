@@ -101,6 +101,7 @@ class Conversations:
         )
         self.entering = Entering(
             base,
+            warnings=self.warnings,
             roster=self.roster,
             epochs=self.epochs,
             saying=self.saying,
@@ -149,6 +150,7 @@ class Conversations:
             roster=self.roster,
             epochs=self.epochs,
             astray=self.astray,
+            entering=self.entering,
             commits=self.commits,
             asking=self.asking,
         )

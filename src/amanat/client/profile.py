@@ -12,7 +12,13 @@ from amanat.errors import VaultDamaged
 from amanat.protocol import codec
 from amanat.protocol.descriptor import NamedAddress, RelayAddress, decode_address
 from amanat.protocol.drops import Drop, derive_bucket
-from amanat.protocol.identity import NONCE_BYTES, Address, Leaf, issue_credential
+from amanat.protocol.identity import (
+    NONCE_BYTES,
+    Address,
+    Leaf,
+    check_credential,
+    issue_credential,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -60,6 +66,8 @@ class Me(NamedTuple):
     signer: bytes
     """This device's MLS signature public key; the private one is in the engine."""
     credential: bytes
+    generation: int
+    """That of the credential."""
     homes: list[Home]
     """The homes to which cells for this person go: the home relay, then the fallback if there is
     one."""
@@ -130,6 +138,27 @@ def write(unit: Unit, engine: Engine, *, name: str, home: NewHome) -> None:
         ),
     )
     write_home(unit, "home", home)
+
+
+def begin_generation(unit: Unit, vault: Vault) -> None:
+    """Issue the owner a credential of the next generation, because this profile was restored. Read
+    the owner again afterwards.
+
+    The vault has their identity, delivery and signature keys, and the credential from before. In
+    each conversation to which the restored profile comes back, the device from before is locked
+    out. The signature key stays, because an external Commit can only replace a leaf of that key.
+    """
+    signer = vault.get("signer")
+    before = check_credential(vault.get("credential"), signer=signer)
+    unit.put(
+        "credential",
+        issue_credential(
+            Ed25519PrivateKey.from_private_bytes(vault.get("identity")),
+            delivery=before.delivery,
+            signer=signer,
+            generation=before.generation + 1,
+        ),
+    )
 
 
 def write_home(unit: Unit, what: str, home: NewHome) -> None:
@@ -226,13 +255,15 @@ def forget_fallback(unit: Unit) -> None:
 def read(vault: Vault) -> Me:
     """The owner of an open vault. If a unit fails, its changes to their homes are undone."""
     identity = Ed25519PrivateKey.from_private_bytes(vault.get("identity"))
+    signer, credential = vault.get("signer"), vault.get("credential")
     me = Me(
         vault=vault,
         identity=identity.public_key().public_bytes_raw(),
         identity_key=identity,
         delivery_key=vault.get("delivery"),
-        signer=vault.get("signer"),
-        credential=vault.get("credential"),
+        signer=signer,
+        credential=credential,
+        generation=check_credential(credential, signer=signer).generation,
         homes=read_homes(vault),
         former=read_former(vault),
     )

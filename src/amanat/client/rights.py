@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, assert_never
 from msgspec import structs
 
 from amanat import mls
-from amanat.errors import InvalidCommit, InvalidCredential
+from amanat.errors import InvalidCommit, InvalidCredential, OldGeneration
 from amanat.protocol.identity import (
     Address,
     Credential,
@@ -99,6 +99,11 @@ def admins(policy: Policy, people: Sequence[Person]) -> set[bytes]:
     return {min(people, key=lambda person: person.leaf_index).identity}
 
 
+def highest_generation(people: Iterable[Person], identity: bytes) -> int:
+    """The highest generation among somebody's leaves; 0 if they have none."""
+    return max((p.credential.generation for p in people if p.identity == identity), default=0)
+
+
 def may(
     policy: Policy,
     people: Sequence[Person],
@@ -138,7 +143,8 @@ def may(
 def judge(
     policy: Policy, people: Sequence[Person], commit: ReadCommit, *, group: bytes, most: int
 ) -> None:
-    """Raise InvalidCommit unless the committer may do everything that the Commit does.
+    """Raise InvalidCommit unless the committer may do everything that the Commit does. It is
+    OldGeneration if a device comes in, or stays, of a generation below its person's highest.
 
     `people` are the members before it; `most` is the largest number of leaves after it.
     """
@@ -155,6 +161,8 @@ def judge(
         leaves = {person.leaf_index: person.leaf for person in people}
         for update in commit.updates:
             leaves[update.leaf_index] = _judge_update(by_leaf, update)
+        renewed = [by_leaf[update.leaf_index].credential for update in commit.updates]
+        _judge_generations(people, [*added, *renewed])
         home = leaves[committer.leaf_index].addresses[0]
         for leaf_index in commit.removes:
             leaves.pop(leaf_index, None)
@@ -196,6 +204,7 @@ def _judge_rejoin(policy: Policy, people: Sequence[Person], commit: ReadCommit) 
         )
     except InvalidCredential:
         raise InvalidCommit from None
+    _judge_generations(people, [back.credential])
     gone = [person for person in people if person.leaf_index in commit.removes]
     others = [person for person in people if person.leaf_index not in commit.removes]
     if (
@@ -209,6 +218,15 @@ def _judge_rejoin(policy: Policy, people: Sequence[Person], commit: ReadCommit) 
         or admins(policy, [*others, back]) != admins(policy, people)
     ):
         raise InvalidCommit
+
+
+def _judge_generations(people: Sequence[Person], credentials: Iterable[Credential]) -> None:
+    """Raise OldGeneration if a leaf with one of these credentials is of a generation below the
+    highest of its person in the group. Their identity key has signed both, so nobody else can bring
+    a device of theirs in, or lock one out."""
+    for credential in credentials:
+        if credential.generation < highest_generation(people, credential.identity):
+            raise OldGeneration
 
 
 def is_leaving(person: Person, leaves: Sequence[Leave], *, group: bytes) -> bool:

@@ -106,7 +106,7 @@ CREATE TABLE their_key_package (
 
 CREATE TABLE conversation (
     gid        BLOB PRIMARY KEY,
-    state      TEXT NOT NULL,          -- 'active', 'leaving', 'left', 'removed', 'astray', 'notes'
+    state      TEXT NOT NULL,          -- state.State
     sent_seq   INTEGER NOT NULL DEFAULT 0,
     sent_hash  BLOB NOT NULL,          -- hash of our last envelope
     clock      INTEGER NOT NULL DEFAULT 0,
@@ -567,6 +567,15 @@ BASE = 32
 """The version of a vault that `SCHEMA` makes; an older one is refused."""
 VERSION = BASE + len(STEPS)
 """The version of today's vaults, in `PRAGMA user_version`; a newer one is refused."""
+
+
+def has_old_credential(db: sqlite3.Connection) -> bool:
+    """Whether a vault was made before credentials had a generation. No step can change that,
+    because the leaves in its groups hold the old credential."""
+    row = db.execute(
+        "SELECT 1 FROM meta WHERE key = 'credential' AND substr(value, 1, 2) = x'9401'"
+    ).fetchone()
+    return row is not None
 
 
 def steps_from(version: int) -> list[str]:

@@ -17,6 +17,8 @@ class State(StrEnum):
     LEFT = "left"
     REMOVED = "removed"
     """Somebody else has removed us."""
+    REPLACED = "replaced"
+    """Our profile was restored elsewhere, and the restored one has taken our place."""
     ASTRAY = "astray"
     """Out of step: our state may not be the group's, and we say nothing until they agree."""
     NOTES = "notes"
@@ -28,7 +30,7 @@ class State(StrEnum):
         match self:
             case State.ACTIVE | State.LEAVING:
                 return True
-            case State.LEFT | State.REMOVED | State.ASTRAY | State.NOTES:
+            case State.LEFT | State.REMOVED | State.REPLACED | State.ASTRAY | State.NOTES:
                 return False
             case _:
                 assert_never(self)
@@ -39,7 +41,7 @@ class State(StrEnum):
         match self:
             case State.ACTIVE | State.LEAVING | State.ASTRAY:
                 return True
-            case State.LEFT | State.REMOVED | State.NOTES:
+            case State.LEFT | State.REMOVED | State.REPLACED | State.NOTES:
                 return False
             case _:
                 assert_never(self)

@@ -199,5 +199,11 @@ CREATE TRIGGER imported_went AFTER DELETE ON imported_message BEGIN
         VALUES ('delete', old.row, fold(old.text || ' ' || old.extra));
 END;
 """,
+    """
+-- The highest generation of a person's devices that we have seen, if it is not the first.
+CREATE TABLE newest (
+    identity BLOB PRIMARY KEY, generation INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+""",
 )
 """The statements that upgrade a vault of version `BASE` to the next version, and so on."""

@@ -360,6 +360,8 @@ def open_vault(directory: Path, unlock: Unlock, driver: Driver = sqlcipher3.Conn
             raise VaultTooNew(f"version {version}; this program knows {schema.VERSION}")
         if version < schema.BASE:
             raise VaultTooOld(f"version {version}; this program knows {schema.BASE} and later")
+        if schema.has_old_credential(db):
+            raise VaultTooOld("its credential has no generation")
         if version < schema.VERSION:
             db.execute("BEGIN IMMEDIATE")  # undone by closing, if it fails
             _upgrade(db, version)

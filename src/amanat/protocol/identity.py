@@ -3,7 +3,9 @@
 
 A person is an Ed25519 identity key. No server vouches for it: people meet by invite and compare a
 safety number. Each device has its own signature key, which is that of its MLS leaf. The credential
-in that leaf is the identity key's signed word for the device.
+in that leaf is the identity key's signed word for the device, and says of which generation it is. A
+profile that is restored begins a new generation, and no device of an earlier one comes in again
+where the new one is (client/rights.py).
 """
 
 from __future__ import annotations
@@ -26,6 +28,10 @@ from amanat.protocol.drops import in_region
 MAX_ADDRESSES = 2
 """Most addresses of a person: home bucket and fallback bucket."""
 NONCE_BYTES = 16
+FIRST_GENERATION = 1
+"""The generation of a profile that was never restored."""
+MAX_GENERATION = 2**53 - 1
+"""The highest generation, like that of all counts in the protocol: nobody restores as often."""
 MAX_NAME_CHARS = 100
 """Longest name of a person or a group, in characters."""
 SAFETY_GROUPS = 12
@@ -82,13 +88,15 @@ Addresses: TypeAlias = Annotated[
 class Credential(codec.Record, frozen=True):
     """The identity of an MLS BasicCredential (RFC 9420, section 5.3)."""
 
-    version: Annotated[int, msgspec.Meta(ge=1, le=1)]
+    version: Annotated[int, msgspec.Meta(ge=2, le=2)]
     identity: Key
     """The person's Ed25519 public key."""
     delivery: Key
     """The person's X25519 public key, from which pair chains start."""
+    generation: Annotated[int, msgspec.Meta(ge=FIRST_GENERATION, le=MAX_GENERATION)]
+    """One more for each time that the person's profile was restored."""
     signature: Signature
-    """The identity's signature over `delivery` and the device's signature key."""
+    """The identity's signature over `delivery`, the device's signature key and `generation`."""
 
 
 class Leaf(codec.Record, frozen=True):
@@ -125,14 +133,21 @@ _credentials = codec.decoder_of(Credential)
 _leaves = codec.decoder_of(Leaf)
 
 
-def issue_credential(identity: Ed25519PrivateKey, *, delivery: bytes, signer: bytes) -> bytes:
+def issue_credential(
+    identity: Ed25519PrivateKey,
+    *,
+    delivery: bytes,
+    signer: bytes,
+    generation: int = FIRST_GENERATION,
+) -> bytes:
     """The encoded credential of a device whose MLS signature key is `signer`."""
     return codec.encode(
         Credential(
-            version=1,
+            version=2,
             identity=identity.public_key().public_bytes_raw(),
             delivery=delivery,
-            signature=identity.sign(_credential_text(delivery, signer)),
+            generation=generation,
+            signature=identity.sign(_credential_text(delivery, signer, generation)),
         )
     )
 
@@ -148,7 +163,7 @@ def check_credential(data: bytes, *, signer: bytes) -> Credential:
         _PROBE.exchange(X25519PublicKey.from_public_bytes(credential.delivery))
     except ValueError:
         raise InvalidCredential from None
-    text = _credential_text(credential.delivery, signer)
+    text = _credential_text(credential.delivery, signer, credential.generation)
     check_signature(credential.identity, credential.signature, text)
     return credential
 
@@ -213,5 +228,5 @@ def safety_number(one: bytes, other: bytes) -> str:
     return " ".join(groups)
 
 
-def _credential_text(delivery: bytes, signer: bytes) -> bytes:
-    return b"amanat credential 1\x00" + delivery + signer
+def _credential_text(delivery: bytes, signer: bytes, generation: int) -> bytes:
+    return b"amanat credential 2\x00" + delivery + signer + generation.to_bytes(8, "big")

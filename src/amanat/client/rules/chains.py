@@ -214,7 +214,7 @@ class Chains:
     def claimed(self) -> int:
         """The highest number that this vault has claimed, or knows that a copy of it has."""
         try:
-            return int.from_bytes(self._vault.get("generation"), "big")
+            return int.from_bytes(self._vault.get("claims"), "big")
         except KeyError:
             return 0
 

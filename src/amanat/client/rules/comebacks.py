@@ -194,6 +194,8 @@ class Comebacks:
             if file is None:
                 raise InvalidMessage
             help_ = decode_help(file)
+            if self._rejoining.gives_way(unit, gid, help_):
+                return
             way = self._rejoining.judge_way(gid, help_)
             if way is None:
                 self._take_unproven(unit, gid, helper, help_, file, is_lost=bool(is_lost))

@@ -13,7 +13,6 @@ from amanat import mls
 from amanat.client import rights
 from amanat.client.events import (
     GroupChanged,
-    Removed,
 )
 from amanat.client.follow import WelcomeJoiners, WentOn
 from amanat.client.lineage import is_rightful
@@ -31,6 +30,7 @@ from amanat.errors import (
     FutureEpoch,
     InvalidCommit,
     InvalidMessage,
+    OldGeneration,
     OwnMessage,
     PeerError,
     RelayLied,
@@ -321,31 +321,13 @@ class Commits:
             return  # junk that we cannot apply
         if not isinstance(staged, mls.StagedCommit):
             return
-        group = self._roster.group(gid)
-        try:
-            rights.judge(
-                group.policy,
-                group.people,
-                staged,
-                group=gid,
-                most=rights.most_leaves(group.view.suite),
-            )
-        except InvalidCommit:
+        if not self._is_right(unit, gid, staged):
             self._engine.reject(staged.handle)
             return
         self._engine.accept(staged.handle)
         unit.db.execute("DELETE FROM attempt WHERE gid = ?", (gid,))  # ours lost the race
         if staged.self_removed:
-            was_leaving = self._roster.state(gid) is State.LEAVING
-            if staged.external:  # an older copy of this vault has come back in our place
-                self._warnings.warn(unit, gid, CopiedVault.code, "the other copy is in it now")
-            self._entering.end(unit, gid)
-            unit.db.execute(
-                "UPDATE conversation SET state = ? WHERE gid = ?",
-                (State.LEFT if was_leaving else State.REMOVED, gid),
-            )
-            if not was_leaving:
-                unit.events.append(Removed(gid))
+            self._entering.put_out(unit, gid, back=_committer(staged) if staged.external else None)
             return
         self._lineages.goes_on(unit, gid, staged.epoch_before, commit, is_read=is_read)
         if staged.external:
@@ -354,6 +336,19 @@ class Commits:
         else:
             self._entering.enter_epoch(unit, gid, renewed=_renewed(staged.updates))
         unit.follow(WentOn(gid))
+
+    def _is_right(self, unit: Unit, gid: bytes, staged: mls.StagedCommit) -> bool:
+        """Whether the committer may do everything that a Commit does."""
+        group = self._roster.group(gid)
+        most = rights.most_leaves(group.view.suite)
+        try:
+            rights.judge(group.policy, group.people, staged, group=gid, most=most)
+        except OldGeneration as error:
+            self._warnings.warn(unit, gid, error.code, "", whom=_committer(staged).identity)
+            return False
+        except InvalidCommit:
+            return False
+        return True
 
     def _note_first(self, unit: Unit, gid: bytes, commit: bytes) -> None:
         """While we cannot apply Commits, keep the first rightful one of our epoch's drop, because a
@@ -394,8 +389,7 @@ class Commits:
 
     def _let_back(self, unit: Unit, gid: bytes, commit: mls.StagedCommit) -> None:
         """Let a member in again. If they have lost count, their count begins again."""
-        signer = commit.committer.signer
-        identity = check_credential(commit.committer.credential, signer=signer).identity
+        signer, identity = commit.committer.signer, _committer(commit).identity
         if self._astray.ends_helping(gid):
             for peer in one_each(self._roster.others(self._roster.group(gid))):
                 self._saying.post(unit, gid, peer, CellKind.NOTICE, b"")
@@ -646,6 +640,12 @@ _leaves = codec.decoder_of(Leave)
 def decode_leave(data: bytes) -> Leave:
     """Decode a member's signed request to leave. Raises InvalidMessage."""
     return codec.decode(_leaves, data, InvalidMessage)
+
+
+def _committer(commit: mls.StagedCommit) -> rights.Person:
+    """The member who has made a Commit."""
+    (person,) = rights.read_members([commit.committer])
+    return person
 
 
 def _renewed(updates: Iterable[mls.Member]) -> set[bytes]:

@@ -7,16 +7,19 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from amanat import mls
 from amanat.client import rights
-from amanat.client.events import SummaryChanged
+from amanat.client.events import Removed, SummaryChanged
 from amanat.client.follow import HearEarly
 from amanat.client.pieces import (
     pack_signers,
 )
 from amanat.client.rules.roster import Group
 from amanat.client.rules.saying import NO_HASH
+from amanat.client.state import State
 from amanat.client.waiting import Word
 from amanat.errors import (
+    CopiedVault,
     GroupTooLarge,
+    ProfileReplaced,
 )
 from amanat.protocol import codec
 from amanat.protocol.identity import (
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
     from amanat.client.rules.naming import Naming
     from amanat.client.rules.roster import Roster
     from amanat.client.rules.saying import Saying
+    from amanat.client.rules.warnings import Warnings
     from amanat.client.unit import Unit
 
 LATE_MS = 3_000
@@ -86,6 +90,7 @@ class Entering:
         self,
         base: Base,
         *,
+        warnings: Warnings,
         roster: Roster,
         epochs: Epochs,
         saying: Saying,
@@ -106,6 +111,7 @@ class Entering:
         self._lineages = base.lineages
         self._waiting = base.waiting
         self._whereabouts = base.whereabouts
+        self._warnings = warnings
         self._roster = roster
         self._epochs = epochs
         self._saying = saying
@@ -240,6 +246,7 @@ class Entering:
         has_newcomers = self._meet(unit, gid, group)
         self._saying.see_delivered(unit, gid)  # people who have gone need not confirm any more
         self._places.learn(unit, group.policy.relay)
+        self._roster.note_generations(unit, group.people)
         self._whereabouts.keep(unit, gid, group.identities)
         if group.policy.direct:
             for peer in self._roster.others(group):
@@ -318,6 +325,34 @@ class Entering:
         """Forget our part in a conversation, which we have left."""
         self.end(unit, gid)
         unit.db.execute("UPDATE conversation SET state = 'left' WHERE gid = ?", (gid,))
+
+    def put_out(self, unit: Unit, gid: bytes, *, back: rights.Person | None) -> None:
+        """End our part in a conversation, because a Commit has removed our leaf. `back` is the new
+        leaf of our identity if that has come back in our place."""
+        if back is not None and back.credential.generation > self._me.generation:
+            self._roster.note_generations(unit, [back])
+            self.give_way(unit, gid)
+            return
+        if back is not None:
+            self._warnings.warn(unit, gid, CopiedVault.code, "the other copy is in it now")
+        was_leaving = self._roster.state(gid) is State.LEAVING
+        self.end(unit, gid)
+        unit.db.execute(
+            "UPDATE conversation SET state = ? WHERE gid = ?",
+            (State.LEFT if was_leaving else State.REMOVED, gid),
+        )
+        if not was_leaving:
+            unit.events.append(Removed(gid))
+
+    def give_way(self, unit: Unit, gid: bytes) -> None:
+        """End our part in a conversation for good: our profile was restored elsewhere, and the
+        restored one has taken our place. We neither speak nor ask to come back, because all members
+        would refuse us."""
+        unit.db.execute("DELETE FROM outbox WHERE about = ?", (gid,))
+        self.end(unit, gid)
+        unit.db.execute("UPDATE conversation SET state = 'replaced' WHERE gid = ?", (gid,))
+        self._warnings.warn(unit, gid, ProfileReplaced.code, "")
+        unit.events.append(Removed(gid))
 
     def abandon(self, unit: Unit, identity: bytes) -> GivenUp:
         """Leave the 1:1 conversation with somebody who is not in it. Its messages belong in the one

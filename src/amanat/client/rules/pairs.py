@@ -37,9 +37,11 @@ class Pairs:
         return expand(self.secret(delivery), b"amanat way back", asker + helper)
 
     def claim(self, number: int) -> bytes:
-        """The secret by which this device, or a copy of it, claims a number."""
-        count = self._me.signer + number.to_bytes(8, "big")
-        return expand(self._me.delivery_key, b"amanat generation", count)
+        """The secret by which this device, or a copy of it, claims a number. A restored profile
+        has the same keys as the one before it, and is no copy of it."""
+        generation = self._me.generation.to_bytes(8, "big")
+        count = self._me.signer + generation + number.to_bytes(8, "big")
+        return expand(self._me.delivery_key, b"amanat claim", count)
 
 
 def seal_asking(secret: bytes, payload: bytes) -> bytes:

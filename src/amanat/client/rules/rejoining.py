@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from amanat.client.rules.astray import Astray
     from amanat.client.rules.base import Base
     from amanat.client.rules.commits import Commits
+    from amanat.client.rules.entering import Entering
     from amanat.client.rules.epochs import Epochs
     from amanat.client.rules.roster import Roster
     from amanat.client.rules.warnings import Warnings
@@ -97,6 +98,7 @@ class Rejoining:
         roster: Roster,
         epochs: Epochs,
         astray: Astray,
+        entering: Entering,
         commits: Commits,
         asking: Asking,
     ) -> None:
@@ -110,6 +112,7 @@ class Rejoining:
         self._roster = roster
         self._epochs = epochs
         self._astray = astray
+        self._entering = entering
         self._commits = commits
         self._asking = asking
 
@@ -140,6 +143,17 @@ class Rejoining:
         if lineage.view().state != end.state:
             raise InvalidMessage
         return Way(end, signer, states, sibling)
+
+    def gives_way(self, unit: Unit, gid: bytes, help_: Help) -> bool:
+        """Give way if a restored profile of ours is in the state that help offers; returns whether
+        it is. Only our identity key can have signed its credential, so this is true whoever says
+        it. Raises InvalidWelcome, InvalidMessage or InvalidCredential."""
+        people = rights.read_members(end_of(gid, help_)[0].members)
+        if rights.highest_generation(people, self._me.identity) <= self._me.generation:
+            return False
+        self._roster.note_generations(unit, people)
+        self._entering.give_way(unit, gid)
+        return True
 
     def rejoin(self, unit: Unit, gid: bytes, help_: Help, end: mls.LineageView) -> None:
         """Make our external Commit. Raises InvalidWelcome, or NotAMember if we are no longer in the

@@ -10,13 +10,16 @@ from amanat.client.rights import Deed
 from amanat.client.rules.chains import Peer
 from amanat.client.state import State
 from amanat.errors import (
+    InvalidKeyPackage,
     InvalidMessage,
     NotAdmin,
     NotAMember,
     OutOfStep,
+    ProfileReplaced,
     UnknownConversation,
 )
 from amanat.protocol import codec
+from amanat.protocol.identity import FIRST_GENERATION
 from amanat.protocol.kinds import KINDS, Right, Scope
 from amanat.protocol.messages import (
     Epoch,
@@ -26,7 +29,7 @@ from amanat.protocol.messages import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from amanat.client.rules.base import Base
     from amanat.client.unit import Unit
@@ -104,10 +107,12 @@ class Roster:
         return self.state(gid) is State.ACTIVE
 
     def require_active(self, gid: bytes) -> None:
-        """Raises NotAMember, or OutOfStep if we have to join again."""
+        """Raises NotAMember, OutOfStep if we have to join again, or ProfileReplaced."""
         state = self.state(gid)
         if state is State.ASTRAY:
             raise OutOfStep
+        if state is State.REPLACED:
+            raise ProfileReplaced
         if state is not State.ACTIVE:
             raise NotAMember
 
@@ -140,7 +145,7 @@ class Roster:
         ]
 
     def require(self, gid: bytes, deed: Deed, whom: bytes | None = None) -> Group:
-        """The group, if we may do this deed in it. Raises NotAMember or NotAdmin."""
+        """The group, if we may do this deed in it. Raises NotAdmin, or like `require_active`."""
         self.require_active(gid)
         group = self.group(gid)
         if not rights.may(group.policy, group.people, self._me.identity, deed, whom):
@@ -186,6 +191,28 @@ class Roster:
         nobody can use it up by claiming the end of time."""
         clock = min(clock, self.clock(gid) + MAX_CLOCK_STEP)
         unit.db.execute("UPDATE conversation SET clock = max(clock, ?) WHERE gid = ?", (clock, gid))
+
+    def note_generations(self, unit: Unit, people: Iterable[rights.Person]) -> None:
+        """Keep the highest generation of these people's devices that we have seen."""
+        for person in people:
+            if person.credential.generation > FIRST_GENERATION:
+                unit.db.execute(
+                    "INSERT INTO newest VALUES (?1, ?2)"
+                    " ON CONFLICT DO UPDATE SET generation = max(generation, ?2)",
+                    (person.identity, person.credential.generation),
+                )
+
+    def newest_generation(self, identity: bytes) -> int:
+        """The highest generation of somebody's devices that we have seen in any conversation."""
+        row = self._read.execute(
+            "SELECT generation FROM newest WHERE identity = ?", (identity,)
+        ).fetchone()
+        return int(row[0]) if row else FIRST_GENERATION
+
+    def is_replaced(self) -> bool:
+        """Whether this profile was restored elsewhere, and the restored one is in a conversation of
+        ours."""
+        return self.newest_generation(self._me.identity) > self._me.generation
 
     def added_by(self, gid: bytes) -> bytes:
         """The identity of the person who added us to a group; empty if nobody has."""
@@ -273,9 +300,16 @@ class Roster:
         unit.db.execute("UPDATE conversation SET look_due_at = ? WHERE gid = ?", (at, gid))
 
     def person_of(self, key_package: bytes, *, now: int) -> rights.Person:
-        """The person whose KeyPackage this is. Raises InvalidKeyPackage or InvalidCredential."""
+        """The person whose KeyPackage this is. Raises InvalidKeyPackage or InvalidCredential.
+
+        One of an earlier generation than we have seen of them is not valid, because no rule keeps
+        its device out of a group in which they have no leaf.
+        """
         view = mls.check_key_package(key_package, now=now // 1000)
-        return rights.read_member(0, view.credential, view.signer, view.leaf)
+        person = rights.read_member(0, view.credential, view.signer, view.leaf)
+        if person.credential.generation < self.newest_generation(person.identity):
+            raise InvalidKeyPackage
+        return person
 
     def _resting(self, group: Group) -> list[set[str]]:
         """The regions in which our words would rest: one set for each peer, or one for all of a

@@ -112,6 +112,7 @@ class Standing:
             ],
             proxy=self._network.proxy.name if self._network.proxy else "",
             is_proxy_away=self._network.is_away,
+            is_replaced=self._conversations.roster.is_replaced(),
             missing=self._reading.missing(),
             outbox=counts[0],
             contacts=counts[1],

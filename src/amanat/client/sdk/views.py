@@ -498,6 +498,7 @@ WAYS = (
     "period",
     "proxy",
     "is_proxy_away",
+    "is_replaced",
 )
 """The fields of a status that say by which ways requests go."""
 
@@ -522,7 +523,8 @@ class Status(NamedTuple):
     is how often a cell leaves, in seconds, or 0 if cells leave at once. `exposed` are those of our
     relays that see the network address just now all the same. `proxy` is the address of the proxy
     through which all relays are reached, empty if there is none; they see its network address then.
-    While `is_proxy_away`, nothing leaves.
+    While `is_proxy_away`, nothing leaves. `is_replaced` says that this profile was restored
+    elsewhere and has lost its place to the restored one, at least in one conversation.
     """
 
     name: str
@@ -556,6 +558,7 @@ class Status(NamedTuple):
     exposed: list[str]
     proxy: str
     is_proxy_away: bool
+    is_replaced: bool
     missing: list[Missing]
     outbox: int
     contacts: int

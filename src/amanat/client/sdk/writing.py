@@ -77,7 +77,8 @@ class Writing:
         """Delete all texts of a conversation from this vault. Raises UnknownConversation."""
         with self._unit() as unit:
             state = self._conversations.roster.state(gid)
-            self._clear(unit, gid, is_over=state in (State.LEFT, State.REMOVED))
+            is_over = state in (State.LEFT, State.REMOVED, State.REPLACED)
+            self._clear(unit, gid, is_over=is_over)
 
     def _clear(self, unit: Unit, gid: bytes, *, is_over: bool) -> None:
         """Delete all texts of a conversation and its draft, and show it no longer if it

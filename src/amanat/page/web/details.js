@@ -85,6 +85,7 @@ function stateLines(about) {
     leaving: words.stateLeaving,
     left: words.stateLeft,
     removed: words.stateRemoved,
+    replaced: words.stateReplaced,
     astray: words.stateAstray,
   }[about.state];
   return line ? [make("p", { className: "notice" }, line)] : [];

@@ -27,7 +27,7 @@
  *   is_strict: boolean, former: { relay: string, region: string, is_away: boolean }[],
  *   unaware: string[], to_tell: number, left_behind: string[], lost_invites: number[], lost_knocks: string[],
  *   away: string[], transport: "direct" | "hopped" | "covered", hop: string, is_hop_away: boolean,
- *   why: string, period: number, exposed: string[], proxy: string, is_proxy_away: boolean,
+ *   why: string, period: number, exposed: string[], proxy: string, is_proxy_away: boolean, is_replaced: boolean,
  *   missing: Missing[], outbox: number,
  *   warnings: Warning[], cost: Cost,
  * }} Status

@@ -27,7 +27,7 @@ export function taking(about, contact) {
 function clear(about) {
   const { chat, state } = about;
   // One that is over goes from the list with its messages, and so do its details.
-  const isOver = state === "left" || state === "removed";
+  const isOver = ["left", "removed", "replaced"].includes(state);
   const what = isNotes(about) ? words.clearNotesWhat : words.clearWhat;
   return confirm(
     words.clear,

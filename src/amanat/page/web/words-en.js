@@ -225,6 +225,8 @@ export const words = {
   stateLeaving: "You are leaving this group.",
   stateLeft: "You have left this group.",
   stateRemoved: "You were removed from this group.",
+  stateReplaced:
+    "Your profile was restored elsewhere, and the restored one has taken your place here. This one says nothing more in this conversation.",
   stateAstray:
     "Your client has lost its place in this conversation and is looking for it. It keeps what you write, and sends it then.",
   rejoin: "Join again",
@@ -685,6 +687,10 @@ export const warnings = {
     "Somebody said two different things at one place. Their data was copied and used twice, or their program lies. Ask them.",
   "heard-otherwise":
     "A person was told something different from what you were told. One of them lies, or a program does.",
+  "old-generation":
+    "A device that was replaced by a restored profile tried to come back into a conversation, and did not get in.",
+  "profile-replaced":
+    "Your profile was restored elsewhere. Go on there, and wipe this one: it says nothing more in the conversations where the restored one is.",
   "copied-vault": "Another copy of your profile was used after this one. Use only one of them.",
   "message-lost":
     "A message to you is lost: its sender no longer has it. Ask them to write it again.",
