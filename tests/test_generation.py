@@ -3,6 +3,7 @@ and told: judged from the tree alone, so by everybody alike."""
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,8 @@ from amanat.client.vault import Unlock, open_vault
 from amanat.drill.person import Person
 from amanat.drill.world import World
 from amanat.errors import CopiedVault, OldGeneration, ProfileReplaced
+from amanat.protocol import codec, wire
+from amanat.protocol.messages import COMMIT_FRAGMENT, CommitInfo
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -150,6 +153,46 @@ async def test_old_device_stays_out_though_it_lies_and_is_helped(world: World) -
     carol.client.chat(gid).send("not for the old device")
     await world.settle()
     assert "not for the old device" not in [m.text for m in alice.client.chat(gid).messages()]
+
+
+class _UndoneError(Exception):
+    """Ends a unit so that it leaves nothing in the vault."""
+
+
+@pytest.mark.long
+async def test_old_device_stays_out_though_an_admin_puts_it_in_the_place_of_the_new_one(
+    world: World,
+) -> None:
+    alice, bob, carol = await world.friends("alice", "bob", "carol")
+    gid = await world.group("family", bob, alice, carol)
+    await alice.sleep()
+    copy, me = alice.copy(), alice.rules.me
+    (old,) = bob.db.execute(
+        "SELECT data FROM their_key_package WHERE identity = ? LIMIT 1", (me.identity,)
+    ).fetchone()
+    again = restored(world, alice, copy)
+    await world.settle()
+    talk = bob.rules.conversations
+    group = talk.roster.group(gid)
+    (leaf,) = [one.leaf_index for one in group.people if one.identity == me.identity]
+    with contextlib.suppress(_UndoneError), bob.client._unit() as unit:
+        lie = bob.rules.engine.commit(
+            gid, adds=[old], removes=[leaf], update=True, aad=codec.encode(CommitInfo(leaves=[]))
+        )
+        last = bob.one("SELECT max(id) FROM outbox") or 0
+        talk.epochs.append_to_epoch(unit, gid, group, COMMIT_FRAGMENT, lie.commit)
+        for (request,) in bob.db.execute("SELECT request FROM outbox WHERE id > ?", (last,)):
+            world.relay.answer(wire.decode_request(request), "bob")
+        raise _UndoneError
+    for person in (again, carol):
+        with person.client._unit() as unit:
+            person.rules.conversations.roster.look_soon(unit, gid, at=world.now())
+    await world.settle()
+    agree([again, bob, carol], gid)
+    for person in (again, carol):
+        assert generations(person, gid)[me.identity] == 2
+        assert person.warnings() == [OldGeneration.code]
+    await all_hear_all(world, [again, bob, carol], gid)
 
 
 @pytest.mark.long
