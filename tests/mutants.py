@@ -1328,8 +1328,8 @@ MUTANTS = [
     ),
     Mutant(
         "restored profile is of the same generation",
-        "            generation=before.generation + 1,\n",
-        "            generation=before.generation,\n",
+        "generation=old.generation + 1",
+        "generation=old.generation",
         ["test_generation.py::test_restored_profile_locks_the_old_device_out_and_tells_it"],
     ),
     Mutant(

@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from amanat.cli import standing
-from amanat.client import profile
 from amanat.client.vault import Unlock, open_vault
 from amanat.drill.person import Person
 from amanat.drill.world import World
 from amanat.errors import CopiedVault, OldGeneration, ProfileReplaced
 from amanat.protocol import codec, wire
+from amanat.protocol.identity import next_credential
 from amanat.protocol.messages import COMMIT_FRAGMENT, CommitInfo
 
 if TYPE_CHECKING:
@@ -29,7 +30,9 @@ def restored(world: World, person: Person, copy: Path, name: str = "restored") -
     made = Person(name, copy, person.key, world.around(), world.network)
     vault = open_vault(copy, Unlock(key=person.key), made.around.driver)
     with vault.unit(now=world.now()) as unit:
-        profile.begin_generation(unit, vault)
+        key = Ed25519PrivateKey.from_private_bytes(vault.get("identity"))
+        before, signer = vault.get("credential"), vault.get("signer")
+        unit.put("credential", next_credential(key, before, signer=signer))
     vault.close()
     world.people[name] = made
     made.open()

@@ -22,6 +22,7 @@ from amanat.protocol.identity import (
     check_signature,
     issue_credential,
     leave_text,
+    next_credential,
     safety_number,
 )
 
@@ -107,6 +108,15 @@ def test_nobody_but_the_identity_sets_a_generation() -> None:
         forged = structs.replace(issued, generation=generation)
         with pytest.raises(InvalidCredential):
             check_credential(codec.encode(forged), signer=SIGNER)
+
+
+def test_restored_profile_is_of_the_next_generation_and_keeps_its_keys() -> None:
+    before = check_credential(ISSUED, signer=SIGNER)
+    after = check_credential(next_credential(KEY, ISSUED, signer=SIGNER), signer=SIGNER)
+    assert after.generation == before.generation + 1
+    assert (after.identity, after.delivery) == (before.identity, before.delivery)
+    with pytest.raises(InvalidCredential):
+        next_credential(KEY, ISSUED, signer=os.urandom(32))
 
 
 @pytest.mark.parametrize("generation", [0, MAX_GENERATION + 1])

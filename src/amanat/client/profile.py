@@ -140,27 +140,6 @@ def write(unit: Unit, engine: Engine, *, name: str, home: NewHome) -> None:
     write_home(unit, "home", home)
 
 
-def begin_generation(unit: Unit, vault: Vault) -> None:
-    """Issue the owner a credential of the next generation, because this profile was restored. Read
-    the owner again afterwards.
-
-    The vault has their identity, delivery and signature keys, and the credential from before. In
-    each conversation to which the restored profile comes back, the device from before is locked
-    out. The signature key stays, because an external Commit can only replace a leaf of that key.
-    """
-    signer = vault.get("signer")
-    before = check_credential(vault.get("credential"), signer=signer)
-    unit.put(
-        "credential",
-        issue_credential(
-            Ed25519PrivateKey.from_private_bytes(vault.get("identity")),
-            delivery=before.delivery,
-            signer=signer,
-            generation=before.generation + 1,
-        ),
-    )
-
-
 def write_home(unit: Unit, what: str, home: NewHome) -> None:
     """Keep the `home` or the `fallback` of the owner."""
     unit.put(_BUCKETS[what], home.bucket.to_bytes(4, "big"))

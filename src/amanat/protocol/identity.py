@@ -168,6 +168,20 @@ def check_credential(data: bytes, *, signer: bytes) -> Credential:
     return credential
 
 
+def next_credential(identity: Ed25519PrivateKey, before: bytes, *, signer: bytes) -> bytes:
+    """The credential of a restored profile, by that of the profile before it: of the next
+    generation, so that the device before it is locked out of each conversation to which the
+    restored one comes back.
+
+    All keys stay: an external Commit replaces only a leaf with the same signature key. Raises
+    InvalidCredential.
+    """
+    old = check_credential(before, signer=signer)
+    return issue_credential(
+        identity, delivery=old.delivery, signer=signer, generation=old.generation + 1
+    )
+
+
 def check_name(name: str) -> str:
     """A name without the spaces around it. Raises BadArgument for a text that is no name, and tells
     which character is unfit."""
