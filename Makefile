@@ -17,7 +17,7 @@ RUST_ENV = PYO3_PYTHON=$(CURDIR)/$(BIN)/python \
 help:
 	@echo "make build   set up .venv and compile the MLS binding"
 	@echo "make demo    a real network of people talks through a relay on this machine"
-	@echo "make quick   the tests of the inner loop: no processes, and none of more than half a second"
+	@echo "make quick   the tests of the inner loop: no processes, and none of more than a third of a second"
 	@echo "make test    all tests"
 	@echo "make cover   which branches of the rules no test takes, with every test that needs no process"
 	@echo "make check   formatting, lint, types, imports: what to run before a commit"

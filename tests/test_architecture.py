@@ -64,6 +64,7 @@ def test_import_contracts_hold() -> None:
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.long
 def test_only_the_binding_s_wrappers_import_the_binding() -> None:
     importers = {path for path, tree in MODULES.items() if "amanat._mls" in names(tree)}
     assert importers == {"mls.py", "client/names.py"}
@@ -107,6 +108,7 @@ def test_module_says_what_it_is_for(path: str) -> None:
     assert ast.get_docstring(MODULES[path])
 
 
+@pytest.mark.long
 def test_vault_is_written_in_units_only() -> None:
     """No other module begins or ends a transaction."""
     for path, tree in MODULES.items():

@@ -306,6 +306,7 @@ def test_files_of_either_retention_are_audited_to_the_day(tmp_path: Path) -> Non
         assert (gone.findings, gone.cells, ended()) == ([], 10 - sum(after), after)
 
 
+@pytest.mark.long
 def test_a_report_is_signed_and_any_edit_is_seen(directory: Path) -> None:
     relay = RelayDirectory.open(directory)
     report = audit(directory)
@@ -353,6 +354,7 @@ def test_the_page_says_it_in_both_languages_and_escapes(directory: Path) -> None
     assert "http" not in html.replace('http-equiv="Content-Security-Policy"', "")
 
 
+@pytest.mark.long
 def test_the_command_reports_and_verifies(
     directory: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -233,6 +233,7 @@ async def test_unread_is_what_others_wrote_since_it_was_marked(world: World) -> 
     assert [(m.text, view.name) for m, view in alice.client.unread()] == [("three", "bob")]
 
 
+@pytest.mark.long
 async def test_a_message_is_read_once_the_body_of_the_loop_has_ended(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -347,6 +348,7 @@ async def test_a_program_is_told_what_has_stopped_its_client(world: World) -> No
 # People and groups
 
 
+@pytest.mark.long
 async def test_names_find_people_and_conversations(world: World) -> None:
     alice, bob, carol = await world.friends("alice", "bob", "carol")
     gid = await world.group("family", alice, bob)
@@ -379,6 +381,7 @@ async def test_verifying_is_kept(world: World) -> None:
         alice.client.contact("carol").set_verified()
 
 
+@pytest.mark.long
 async def test_members_who_are_no_contacts_have_the_names_they_give_themselves(
     world: World,
 ) -> None:
@@ -474,6 +477,7 @@ async def test_a_person_who_has_left_says_nothing_more(world: World) -> None:
     assert alice.client.chat(gid).view().people == ["alice", "carol"]
 
 
+@pytest.mark.long
 async def test_last_admin_hands_over_or_the_eldest_takes_over(world: World) -> None:
     alice, bob, carol = people = await world.friends("alice", "bob", "carol")
     gid = await world.group("family", *people)
@@ -587,6 +591,7 @@ async def test_full_disk_is_named_loses_nothing_and_passes(world: World) -> None
     assert not alice.warnings() + bob.warnings()
 
 
+@pytest.mark.long
 async def test_what_could_not_be_kept_is_read_once_more_and_not_asked_for(world: World) -> None:
     alice, bob = await world.friends("alice", "bob")
     alice.db.execute(f"PRAGMA max_page_count = {alice.one('PRAGMA page_count')}")
@@ -602,6 +607,7 @@ async def test_what_could_not_be_kept_is_read_once_more_and_not_asked_for(world:
     assert world.network.appends == before
 
 
+@pytest.mark.long
 async def test_damaged_page_anywhere_is_found_and_named(world: World) -> None:
     alice, bob = await world.friends("alice", "bob")
     for number in range(20):
@@ -664,6 +670,7 @@ async def test_nothing_said_known_or_named_can_be_read_in_the_files(world: World
     assert [secret for secret in known if secret in relay] == []
 
 
+@pytest.mark.long
 async def test_relay_sees_three_sizes_and_no_label_twice(world: World) -> None:
     people = await world.friends("alice", "bob", "carol")
     gid = await world.group("family", *people)

@@ -119,6 +119,7 @@ def test_a_command_loads_its_own_topic_and_a_front_no_client(line: str) -> None:
     assert not (CLIENTS | RELAYS | LABS | LOOPS) & found
 
 
+@pytest.mark.long
 def test_a_relay_loads_neither_mls_nor_sqlcipher() -> None:
     script = "import sys; import amanat.relay.server, amanat.region.mover, amanat.region.audit"
     found = loaded(f"{script}; print(*sys.modules)")

@@ -127,6 +127,7 @@ async def test_cell_shown_twice_is_taken_once(world: World) -> None:
     assert not bob.warnings()
 
 
+@pytest.mark.long
 async def test_cell_shown_again_after_a_restart_is_passed_over(world: World) -> None:
     _, bob, cells = await written_while_away(world, 6)
     present(world, bob, cells[1:], instead_of=6)
@@ -142,6 +143,7 @@ async def test_cell_shown_again_after_a_restart_is_passed_over(world: World) -> 
     assert set(bob.warnings()) == {"relay-doubted"}  # by what alice was told
 
 
+@pytest.mark.long
 async def test_other_peoples_cells_and_junk_are_passed_over(world: World) -> None:
     _, bob, cells = await written_while_away(world, 3)
     junk = [os.urandom(size) for size in CELL_SIZES]
@@ -235,6 +237,7 @@ async def test_two_readers_of_one_bucket_can_be_told_two_stories_that_their_dige
     assert len(digests) == 2
 
 
+@pytest.mark.long
 async def test_notice_that_never_comes_is_made_up_for_by_looking(world: World) -> None:
     people = await world.friends("alice", "bob", "carol")
     gid = await world.group("family", *people)
@@ -357,6 +360,7 @@ async def test_malformed_message_is_reported_and_the_next_is_read(
     assert bob.texts("alice") == ["and this"]
 
 
+@pytest.mark.long
 async def test_a_kind_is_ignored_in_conversations_where_it_is_not_heard(world: World) -> None:
     alice, bob, carol = people = await world.friends("alice", "bob", "carol")
     gid = await world.group("family", *people)
@@ -372,6 +376,7 @@ async def test_a_kind_is_ignored_in_conversations_where_it_is_not_heard(world: W
         assert person.client.chat(gid).messages()[-1].text == "and this"
 
 
+@pytest.mark.long
 async def test_leave_statement_for_another_moves_nobody(world: World) -> None:
     people = await world.friends("alice", "bob", "carol")
     gid = await world.group("family", *people)

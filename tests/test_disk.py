@@ -168,6 +168,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
         yield directory
 
 
+@pytest.mark.long
 def test_a_full_disk_is_full_however_little_room_it_has(disk: Path) -> None:
     profile = disk / "profile"
     create(profile, KEY, fill, now=0)

@@ -194,6 +194,7 @@ async def test_yesterdays_disk_is_noticed_and_what_it_lacks_is_said_again(
     assert bob.texts("alice") == ["yesterday", *read, *(f"not read {n}" for n in range(count))]
 
 
+@pytest.mark.long
 async def test_a_message_that_its_sender_no_longer_has_is_told_as_lost(world: World) -> None:
     alice, bob = await world.friends("alice", "bob")
     world.relay.forgets = lambda _, who: who == "alice"
@@ -331,6 +332,7 @@ async def test_place_that_does_not_fit_takes_nothing_away(world: World) -> None:
     assert bob.texts("alice") == ["one", "two"]
 
 
+@pytest.mark.long
 async def test_a_later_member_is_not_told_the_texts_from_before(world: World) -> None:
     alice, bob, carol = await world.friends("alice", "bob", "carol")
     gid = await world.group("family", alice, bob)
@@ -444,6 +446,7 @@ async def test_relay_that_forgets_every_commit_is_not_asked_all_the_time(world: 
     assert people[1].client.chat(gid).view().name == "our family"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("is_noticed", [False, True])
 async def test_clock_set_back_puts_off_no_repair(
     world: World, monkeypatch: pytest.MonkeyPatch, is_noticed: bool

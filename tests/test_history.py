@@ -577,6 +577,7 @@ def test_what_was_kept_is_found_in_the_files(home: Home, talk: Talk) -> None:
     assert found(home, ["a text that stays"])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("size", [1, 300, 9000])
 def test_nothing_of_a_deleted_text_stays_in_the_files(home: Home, talk: Talk, size: int) -> None:
     chance = random.Random(size)
@@ -759,6 +760,7 @@ async def test_text_whose_life_ended_while_away_is_gone_at_the_next_start(world:
     assert bob.texts("alice") == ["for a minute"]  # not read yet
 
 
+@pytest.mark.long
 async def test_the_timer_of_a_group_is_set_by_people_who_may_rename_it(world: World) -> None:
     alice, bob, carol = await world.friends("alice", "bob", "carol")
     gid = await world.group("family", alice, bob)
@@ -876,6 +878,7 @@ async def test_events_tell_of_changes(world: World) -> None:
     assert of_messages == [TextArrived(gid, 1), changed, changed]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("how", ["left", "was removed"])
 async def test_texts_stay_read_when_one_is_let_in_again(world: World, how: str) -> None:
     alice, bob = await world.friends("alice", "bob")

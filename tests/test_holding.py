@@ -224,6 +224,7 @@ async def test_a_relay_can_have_its_people_hold(world: World) -> None:
     assert bob.texts("alice") == [LONG, LONG]
 
 
+@pytest.mark.long
 async def test_a_fallback_elsewhere_is_elsewhere(world: World) -> None:
     first, second = world.two_operators()
     alice = await world.person("alice", relay=first)

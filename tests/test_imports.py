@@ -93,6 +93,7 @@ async def test_importing_again_adds_what_is_new_and_nothing_twice(
     assert len(alice.client.imports.search("text")) == 5
 
 
+@pytest.mark.long
 async def test_import_that_dies_at_any_statement_goes_on_where_it_was(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -62,6 +62,7 @@ def in_epoch(person: Person, gid: bytes) -> Callable[[wire.Append], bool]:
     return lambda append: append.drop_id == drop_id
 
 
+@pytest.mark.long
 async def test_label_taken_in_one_lane_leaves_the_other_as_it_is(world: World) -> None:
     alice, bob = await world.friends("alice", "bob")
     gid = await world.group("family", alice, bob)
@@ -115,6 +116,7 @@ async def test_commit_leaves_under_another_label_and_proves_no_copied_vault(
     assert not {*alice.warnings(), *bob.warnings()}
 
 
+@pytest.mark.long
 async def test_the_commit_of_a_member_who_comes_back_leaves_under_another_label(
     world: World,
 ) -> None:
@@ -169,6 +171,7 @@ async def test_relay_that_says_so_of_every_label_is_told_and_loses_no_word(world
     assert not bob.warnings()
 
 
+@pytest.mark.long
 async def test_a_newcomer_cannot_keep_others_out_by_what_they_put_into_the_file(
     world: World,
 ) -> None:

@@ -210,6 +210,7 @@ async def test_no_way_is_gone_on_which_somebody_did_what_they_may_not(
     agree([alice, bob], gid)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("how", ["third", "group"])
 async def test_a_conversation_of_two_stays_one_no_matter_who_helps(world: World, how: str) -> None:
     alice, mallory, eve = await world.friends("alice", "mallory", "eve")
@@ -539,6 +540,7 @@ async def test_an_old_message_in_the_drop_of_an_epoch_stops_nobody(world: World)
     assert {person.client.chat(gid).view().name for person in people} == {"after it"}
 
 
+@pytest.mark.long
 async def test_every_asking_arrives_while_a_label_for_it_is_left(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

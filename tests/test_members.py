@@ -213,6 +213,7 @@ async def test_messages_of_epochs_that_never_come_are_bounded(
     ]
 
 
+@pytest.mark.long
 async def test_key_package_of_another_is_not_taken_for_the_senders(world: World) -> None:
     alice, bob, carol = await world.friends("alice", "bob", "carol")
     with bob.client._unit() as unit:

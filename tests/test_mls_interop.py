@@ -204,6 +204,7 @@ def rfc_vectors(name: str) -> list[dict[str, Any]]:
     )
 
 
+@pytest.mark.long
 def test_the_messages_of_the_rfc_decode() -> None:
     for vector in rfc_vectors("messages.json"):
         private = bytes.fromhex(vector["private_message"])

@@ -122,6 +122,7 @@ async def test_a_look_alike_is_warned_of_like_a_namesake(world: World, other: st
     assert bob.warnings() == ["identity-changed"]
 
 
+@pytest.mark.long
 async def test_a_stranger_in_a_group_does_not_look_like_a_contact(world: World) -> None:
     alice, _ = await world.friends("Alice", "bob")
     twin, carol = await world.person("b\u043eb"), await world.person("carol")
@@ -137,6 +138,7 @@ def texts(person: Person, gid: bytes) -> list[str]:
     return [message.text for message in person.client.chat(gid).messages()]
 
 
+@pytest.mark.long
 async def test_a_group_catches_nothing_that_is_meant_for_a_person(world: World) -> None:
     alice, _, carol = await world.friends("alice", "bob", "carol")
     client = alice.client

@@ -45,6 +45,7 @@ def hears(person: Person, gid: bytes, who: bytes, *said: NewName) -> None:
             person.rules.conversations.naming.take_name(unit, gid, who, codec.encode(one))
 
 
+@pytest.mark.long
 async def test_contacts_and_members_learn_a_new_name_and_are_told(world: World) -> None:
     alice, bob, carol = await world.friends("alice", "babak", "carol")
     gid = await world.group("garden", alice, bob, carol)
@@ -107,6 +108,7 @@ async def test_a_thousand_changes_of_name_are_one_warning(world: World) -> None:
     assert told(alice) == [(RENAMED, "babak", "name 1000", 1)]
 
 
+@pytest.mark.long
 async def test_a_contact_cannot_slip_into_the_name_of_another(world: World) -> None:
     alice, bob, _ = await world.friends("alice", "babak", "maryam")
     bob.client.rename("M\u0430ryam")
@@ -141,6 +143,7 @@ async def test_a_liar_cannot_say_what_is_no_name(world: World, name: str) -> Non
     assert alice.warnings() == ["invalid-message"]
 
 
+@pytest.mark.long
 async def test_a_liar_names_nobody_but_themselves(world: World) -> None:
     alice, bob, carol = await world.friends("alice", "babak", "carol")
     gid = await world.group("garden", alice, bob, carol)
@@ -153,6 +156,7 @@ async def test_a_liar_names_nobody_but_themselves(world: World) -> None:
     assert names(alice) == ["Caroline", "carol (2)"]
 
 
+@pytest.mark.long
 async def test_a_newcomer_hears_present_names_and_no_old_news(world: World) -> None:
     alice, bob = await world.friends("alice", "babak")
     carol = await world.person("carol")
@@ -214,6 +218,7 @@ async def test_two_strangers_of_one_name_are_told_apart_after_a_change(world: Wo
     assert "carol" not in seen
 
 
+@pytest.mark.long
 async def test_a_blocked_person_changes_no_name_here_and_hears_of_ours_once_unblocked(
     world: World,
 ) -> None:
@@ -260,6 +265,7 @@ async def test_a_name_rests_at_home_with_somebody_who_holds(world: World) -> Non
     assert bob.one("SELECT count(*) FROM holding") == 1
 
 
+@pytest.mark.long
 async def test_a_change_of_name_is_whole_or_was_never_made(world: World) -> None:
     alice, bob = await world.friends("alice", "babak")
     for number, steps in enumerate((1, 2, 3, 5, 8, 13, 21)):

@@ -95,6 +95,7 @@ async def test_a_person_who_says_no_is_taken_out_and_has_joined_nothing(world: W
     assert alice.client.chat(gid).view().people == ["alice", "bob", "carol"]
 
 
+@pytest.mark.long
 async def test_a_no_is_the_word_of_nobody_else(world: World) -> None:
     alice, bob, carol = await world.friends("alice", "bob", "carol")
     gid = await world.group("book club", alice, bob, carol)
@@ -176,6 +177,7 @@ async def test_offers_of_one_contact_are_bounded_and_take_nobody_elses_place(
     assert groups(carol) == ["book club"]
 
 
+@pytest.mark.long
 async def test_offer_that_is_not_answered_ends(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

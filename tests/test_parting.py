@@ -66,6 +66,7 @@ async def test_a_removed_contact_and_the_conversation_leave_the_list(world: Worl
     assert not bob.warnings()
 
 
+@pytest.mark.long
 async def test_nothing_that_a_removed_contact_still_says_is_kept(world: World) -> None:
     alice, bob, carol = await world.friends("alice", "bob", "carol")
     await bob.sleep()
@@ -88,6 +89,7 @@ async def test_nothing_that_a_removed_contact_still_says_is_kept(world: World) -
     assert set(names(carol)) == {"alice", "bob", "a trap"}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("inviter", ["alice", "bob"])
 async def test_they_meet_again_by_a_new_invite(world: World, inviter: str) -> None:
     alice, bob = await world.friends("alice", "bob")
@@ -124,6 +126,7 @@ async def test_they_meet_again_by_a_new_invite(world: World, inviter: str) -> No
     assert not bob.warnings()
 
 
+@pytest.mark.long
 async def test_a_knock_that_comes_together_with_the_leaving_is_answered(world: World) -> None:
     alice, bob = await world.friends("alice", "bob")
     alice.say("bob", "before")
@@ -172,6 +175,7 @@ async def test_a_contact_who_has_left_can_be_removed(world: World) -> None:
     assert not holds(alice, "a last word")
 
 
+@pytest.mark.long
 async def test_a_contact_whom_we_are_adding_to_a_group_can_be_removed(world: World) -> None:
     alice, _, carol = await world.friends("alice", "bob", "carol")
     gid = await world.group("family", alice, carol)

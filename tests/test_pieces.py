@@ -123,6 +123,7 @@ def test_piece_counts_in_its_drop_and_under_its_author_s_leaf_alone() -> None:
             elsewhere.open(elsewhere.seal(piece))
 
 
+@pytest.mark.long
 @settings(
     max_examples=15,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
@@ -316,6 +317,7 @@ async def test_a_member_comes_back_through_a_flood(
     assert [m.text for m in bob.client.chat(gid).messages()] == ["I am back"]
 
 
+@pytest.mark.long
 async def test_a_commit_counts_no_matter_who_has_put_it_into_the_drop(world: World) -> None:
     alice, bob, carol = people = await world.friends("alice", "bob", "carol")
     gid = await world.group("family", *people)

@@ -389,6 +389,7 @@ async def test_the_fallback_tells_what_somebody_else_has_brought_it(world: World
     assert where(alice, world.relay).startswith(NEW.name)
 
 
+@pytest.mark.long
 async def test_a_hop_finds_the_relay_for_all_its_people_once_one_of_them_knows(
     world: World,
 ) -> None:
@@ -543,6 +544,7 @@ def test_what_a_relay_signs_counts_though_its_clock_was_set_back(tmp_path: Path)
         home.signed_address(8444, now=5)
 
 
+@pytest.mark.long
 def test_a_relay_has_no_thousand_places_even_if_somebody_says_so(tmp_path: Path) -> None:
     many = [Place(f"r{number}.example", 443) for number in range(1000)]
     with pytest.raises(ValueError, match="places"):

@@ -164,6 +164,7 @@ def test_every_direction_and_lane_of_every_group_has_its_own_chain() -> None:
     assert len(roots) == 2 * 2 * 2 * 2 * 9
 
 
+@pytest.mark.long
 @settings(max_examples=40)
 @given(st.lists(st.integers(0, 300), max_size=60))
 def test_a_window_takes_each_position_once_in_any_order(wanted: list[int]) -> None:

@@ -40,6 +40,7 @@ async def test_a_code_is_read_at_any_size(scale: int) -> None:
     assert await qr.read(*picture(LINK, scale=scale)) == LINK
 
 
+@pytest.mark.long
 @in_a_loop
 async def test_a_code_in_a_bad_picture_is_read() -> None:
     width, height, shades = picture(LINK, scale=5)
@@ -47,6 +48,7 @@ async def test_a_code_in_a_bad_picture_is_read() -> None:
     assert await qr.read(width, height, seen) == LINK
 
 
+@pytest.mark.long
 @in_a_loop
 async def test_a_picture_without_a_code_gives_nothing() -> None:
     assert await qr.read(1, 1, b"\0") == ""

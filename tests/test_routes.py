@@ -357,6 +357,7 @@ async def test_covered_one_cell_leaves_in_each_period_whatever_is_said(
     assert alice.client.status().period == period_s
 
 
+@pytest.mark.long
 async def test_covered_words_are_seen_at_the_end_of_a_round(world: World) -> None:
     alice, bob = await covered(world)
     shelf = world.relay.shelves[bob.bucket]
@@ -401,6 +402,7 @@ async def test_covered_nothing_leaves_another_way_while_the_hop_is_away(world: W
     assert world.network.seen == []
 
 
+@pytest.mark.long
 async def test_cover_needs_a_hop_and_can_be_ended(world: World) -> None:
     carol = await world.person("carol")
     with pytest.raises(NoHop, match="second relay"):

@@ -106,7 +106,8 @@ CREATE TABLE their_key_package (
 
 CREATE TABLE conversation (
     gid        BLOB PRIMARY KEY,
-    state      TEXT NOT NULL,          -- state.State
+    state      TEXT NOT NULL,          -- 'active', 'leaving', 'left', 'removed', 'replaced',
+                                       -- 'astray', 'notes'
     sent_seq   INTEGER NOT NULL DEFAULT 0,
     sent_hash  BLOB NOT NULL,          -- hash of our last envelope
     clock      INTEGER NOT NULL DEFAULT 0,
