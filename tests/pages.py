@@ -229,13 +229,16 @@ async def until(client: Client, is_so: Callable[[], bool]) -> None:
 
 
 async def faults(tab: Page) -> list[str]:
-    """The faults that axe finds in what is shown. It is not sure of a text that has the colour of
-    its background, for that might be meant: we mean none. Where the colours are the browser's, it
-    takes the background for white."""
+    """The faults that axe finds in what is shown: in the sheet, if there is one over the page. It is
+    not sure of a text that has the colour of its background, for that might be meant: we mean none.
+    Where the colours are the browser's, it takes the background for white."""
     axe = Axe()
     if not await tab.evaluate("'axe' in window"):  # half a megabyte: once for each page
         await tab.evaluate(axe.axe_script)
-    found = await tab.evaluate("axe.run({ resultTypes: ['violations'] })")
+    found = await tab.evaluate(
+        "axe.run([...document.querySelectorAll('dialog:modal')].at(-1) ?? document,"
+        " { resultTypes: ['violations'] })"
+    )
     is_ours = await tab.evaluate(
         "document.styleSheets.length > 0 && !matchMedia('(forced-colors: active)').matches"
     )
