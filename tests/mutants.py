@@ -93,6 +93,12 @@ MUTANTS = [
         ["test_imports.py::test_chat_that_is_deleted_during_an_import_comes_back_whole"],
     ),
     Mutant(
+        "an import goes on where one ended that left other chats out",
+        "        self._version = json.dumps([export.version(), *sorted(self._without)])\n",
+        "        self._version = export.version()\n",
+        ["test_imports.py::test_import_without_a_chat_does_not_go_on_where_another_one_ended"],
+    ),
+    Mutant(
         "the index of imported words keeps those that were deleted",
         "INSERT INTO imported_said (imported_said, rank) VALUES ('secure-delete', 1);\n",
         "",

@@ -58,7 +58,10 @@ async def test_imported_chat_is_there_as_the_export_says(world: World, tmp_path:
         ),
     )
     result = await alice.client.imports.take(folder)
-    assert result.as_json() == {"messages": 4, "skipped": {}, "cut_off": "", "is_cut": False}
+    assert result.as_json() == {
+        "messages": 4, "skipped": {}, "cut_off": "", "is_cut": False,
+        "left_out": [], "unknown": [],
+    }
     (found,) = alice.client.imports.all()
     assert (found.title, found.kind, found.messages) == ("Babak", "personal_chat", 4)
     assert (found.me, found.people) == ("Ali", ["Ali", "Babak"])
@@ -126,7 +129,8 @@ async def test_import_goes_on_behind_what_it_has_written(
     kept: list[int] = []
 
     def stop(_done: int, _size: int) -> None:
-        kept.append(alice.one("SELECT count(*) FROM imported_message"))
+        many = alice.one("SELECT count(*) FROM imported_message")
+        kept.extend([many] if not kept or many > kept[-1] else [])
         if len(kept) == 3:
             raise KeyboardInterrupt
 
@@ -139,6 +143,49 @@ async def test_import_goes_on_behind_what_it_has_written(
     assert alice.one("SELECT count(*) FROM import_run") == 0
 
 
+async def test_chats_that_the_person_names_are_left_out(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice = await world.person("alice")
+    monkeypatch.setattr(imports, "BATCH", 2)
+    folder = written(
+        tmp_path / "export",
+        many(3),
+        many(7, id=8, name="کتاب‌های علی"),
+        many(2, id=9, name="🌹"),
+        many(1, id=10, name="🌷"),
+    )
+    told: list[int] = []
+    done = await alice.client.imports.take(
+        folder,
+        without=["كتابهاي", "كتاب‌هاي علي", "user9", "Dara", ""],
+        told=lambda at, _: told.append(at),
+    )
+    assert (done.messages, done.left_out) == (4, ["کتاب‌های علی", "🌹"])
+    assert done.unknown == ["كتابهاي", "Dara"]
+    assert [one.title for one in alice.client.imports.all()] == ["Babak", "🌷"]
+    assert len(told) > 5  # also while it passes over what it leaves out
+    await alice.client.imports.take(folder)
+    assert [one.messages for one in alice.client.imports.all()] == [3, 1, 7, 2]
+
+
+async def test_import_without_a_chat_does_not_go_on_where_another_one_ended(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice = await world.person("alice")
+    monkeypatch.setattr(imports, "BATCH", 10)
+    folder = written(tmp_path / "export", many(20), many(30, id=8, name="Dara"))
+
+    def stop(_done: int, _size: int) -> None:
+        if alice.one("SELECT count(*) FROM imported_message"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        await alice.client.imports.take(folder, without=["Babak"], told=stop)
+    await alice.client.imports.take(folder)
+    assert [one.messages for one in alice.client.imports.all()] == [30, 20]
+
+
 async def test_chat_that_is_deleted_during_an_import_comes_back_whole(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -147,7 +194,8 @@ async def test_chat_that_is_deleted_during_an_import_comes_back_whole(
     folder = written(tmp_path / "export", many(50))
 
     def stop(_done: int, _size: int) -> None:
-        raise KeyboardInterrupt
+        if alice.client.imports.all():
+            raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         await alice.client.imports.take(folder, told=stop)

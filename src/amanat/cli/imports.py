@@ -11,6 +11,7 @@ from amanat.errors import BadArgument
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
     from datetime import tzinfo
 
     from amanat.client.sdk.client import Client
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from amanat.display import Out
     from amanat.importing.survey import Survey
 
-_STEPS = 10
-"""How many times a person is told how far an import has got: each tenth of it."""
 _SKIPPED = {
     "broken": "cannot be read",
     "unknown": "are of a kind that this program does not know",
@@ -34,6 +33,10 @@ def take_words(parser: argparse.ArgumentParser) -> None:
         "--preview", action="store_true", help="change nothing, and say what is in it"
     )
     parser.add_argument("--me", metavar="NAME", default="", help="your own name in it")
+    parser.add_argument(
+        "--without", metavar="TITLE", action="append", default=[],
+        help="leave a chat out; for several, say it for each",
+    )  # fmt: skip
     parser.add_argument(
         "--zone",
         metavar="ZONE",
@@ -71,30 +74,39 @@ def take(args: argparse.Namespace, out: Out) -> None:
     zone = _zone(args.zone)
 
     async def preview(client: Client) -> None:
-        found = await client.imports.preview(path, zone=zone, day_first=args.day_first)
+        found = await client.imports.preview(
+            path, zone=zone, day_first=args.day_first, told=_teller(out, "is read")
+        )
         out.result(found.as_json(), _survey_text(found))
 
     async def work(client: Client) -> None:
-        told = 0
-
-        def tell(done: int, size: int) -> None:
-            nonlocal told
-            step = _STEPS * done // max(size, 1)
-            if step > told:
-                told = step
-                out.note(f"{100 * done // max(size, 1)} % is imported")
-
         done = await client.imports.take(
-            path, me=args.me, zone=zone, day_first=args.day_first, told=tell
+            path,
+            me=args.me,
+            without=args.without,
+            zone=zone,
+            day_first=args.day_first,
+            told=_teller(out, "is imported"),
         )
         out.result(
             done.as_json(), f"{done.messages:,} messages are here; `amanat imported` lists them"
         )
         for line in _left(done.skipped, done.cut_off, is_cut=done.is_cut):
             out.note(line)
+        if done.left_out:
+            out.note(f"left out: {', '.join(shown(one) for one in done.left_out)}")
+        for one in done.unknown:
+            out.note(f"no chat in it is called {shown(one)}: nothing was left out by this title")
         out.note("names and words are as the export says: nobody has verified them")
 
     session.with_client(args, preview if args.preview else work, is_online=False)
+
+
+def _teller(out: Out, deed: str) -> Callable[[int, int], None]:
+    """Tells how far an import has got."""
+    return lambda done, whole: out.bar(
+        0, f"{100 * done // max(whole, 1)} % {deed}", done=done, whole=whole
+    )
 
 
 def _survey_text(found: Survey) -> str:

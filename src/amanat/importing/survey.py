@@ -17,6 +17,8 @@ MAX_PEOPLE = 100_000
 class ChatSurvey(NamedTuple):
     """A chat of an export. Times are in Unix milliseconds, and 0 if it has no messages."""
 
+    key: str
+    """The name of the chat that is the same in every export, by which it can be left out."""
     title: str
     kind: str
     messages: int
@@ -75,8 +77,8 @@ class _Counting:
         """The chat, all of which is counted."""
         chat = self.chat
         return ChatSurvey(
-            *(chat.title, chat.kind, self.messages, len(self.people), self.first_at),
-            *(self.last_at, self.files),
+            *(chat.key, chat.title, chat.kind, self.messages, len(self.people)),
+            *(self.first_at, self.last_at, self.files),
         )
 
 

@@ -14,7 +14,7 @@ from amanat.importing.source import open_export
 from amanat.importing.survey import Survey, Surveyor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
     from datetime import tzinfo
     from pathlib import Path
 
@@ -100,6 +100,10 @@ class Result(NamedTuple):
     cut_off: str
     """The title of the chat in which the file ends in the middle; empty if it is whole."""
     is_cut: bool
+    left_out: list[str]
+    """The titles of the chats that were left out."""
+    unknown: list[str]
+    """The chats to leave out of which there is none in the export."""
 
     def as_json(self) -> dict[str, object]:
         """The fields that commands print."""
@@ -109,14 +113,20 @@ class Result(NamedTuple):
 class _Taking:
     """An import under way."""
 
-    def __init__(self, rules: Imported, export: Export, me: str) -> None:
+    def __init__(self, rules: Imported, export: Export, me: str, without: Collection[str]) -> None:
         self._rules = rules
         self._file = export.path
         self._export = export
-        self._version = export.version()
+        self._without = {one: _folded(one) for one in without if one}
+        self._unknown = list(self._without)
+        """Those of them that no chat has had yet."""
+        # An import that leaves other chats out does not go on where this one ends.
+        self._version = json.dumps([export.version(), *sorted(self._without)])
+        self._is_left_out = False
+        self._left_out: list[str] = []
         self._me = ""
         """The key of the person's own author, once it is known."""
-        self._name = folding.words(me)
+        self._name = _folded(me)
         self._batch: list[Chat | Me | Said | Joint] = []
         self._chat: Chat | None = None
         self._read = self._messages = 0
@@ -124,11 +134,17 @@ class _Taking:
         self._title = ""
         self._is_cut = False
 
-    def batches(self, records: Iterable[Record]) -> Iterator[None]:
-        """Read on; comes back whenever a batch is to be written."""
+    def batches(self, records: Iterable[Record]) -> Iterator[bool]:
+        """Read on; comes back every few records, and says whether a batch is to be written."""
         done = self._rules.done(self._file, self._version)
         for record in records:
+            if self._read % BATCH == 0 or len(self._batch) >= BATCH:
+                yield len(self._batch) >= BATCH
             self._read += 1
+            if isinstance(record, Chat):
+                self._begin(record)
+            if self._is_left_out and isinstance(record, Chat | Said | Skipped | Joint):
+                continue
             match record:
                 case Said():
                     self._messages += 1
@@ -138,14 +154,22 @@ class _Taking:
                     self._skipped[why] += 1
                 case CutOff():
                     self._is_cut = True
-                case Chat(title=title):
-                    self._title = title
-                    self._batch.append(record)
                 case _:
                     self._batch.append(record)
-            if len(self._batch) >= BATCH:
-                yield
-        yield
+        yield True
+
+    def _begin(self, chat: Chat) -> None:
+        """A chat begins, to be taken or left out."""
+        self._title = chat.title
+        folded = _folded(chat.title)  # empty, if the title is signs alone
+        found = {
+            name
+            for name, words in self._without.items()
+            if name in (chat.key, chat.title) or words == folded != ""
+        }
+        self._unknown = [one for one in self._unknown if one not in found]
+        self._is_left_out = bool(found)
+        self._left_out += [chat.title] if found else []
 
     def write(self, unit: Unit) -> None:
         """Keep a batch."""
@@ -180,7 +204,7 @@ class _Taking:
         return chat
 
     def _is_me(self, said: Said) -> bool:
-        return bool(self._name) and folding.words(said.name) == self._name
+        return bool(self._name) and _folded(said.name) == self._name
 
     def end(self, unit: Unit) -> None:
         """Everything is taken."""
@@ -189,7 +213,10 @@ class _Taking:
     def result(self) -> Result:
         """The outcome."""
         cut_off = self._title if self._is_cut else ""
-        return Result(self._messages, dict(self._skipped), cut_off, self._is_cut)
+        return Result(
+            *(self._messages, dict(self._skipped), cut_off, self._is_cut),
+            *(self._left_out, self._unknown),
+        )
 
 
 class Imports:
@@ -201,9 +228,15 @@ class Imports:
         self._rules = Imported(run.parts.vault)
 
     async def preview(
-        self, path: Path, *, zone: tzinfo | None = None, day_first: bool | None = None
+        self,
+        path: Path,
+        *,
+        zone: tzinfo | None = None,
+        day_first: bool | None = None,
+        told: Callable[[int, int], None] = lambda _done, _size: None,
     ) -> Survey:
-        """A survey of what an import of an export would take. It changes nothing.
+        """A survey of what an import of an export would take. It changes nothing. `told` hears how
+        many bytes of how many are done.
 
         Times without a zone are of `zone` (None: this machine's); `day_first` says how the dates of
         a WhatsApp chat are written, if it does not show it. Raises NotAnExport, NewerExport,
@@ -214,6 +247,7 @@ class Imports:
             for number, record in enumerate(export.records(zone, day_first=day_first)):
                 surveyor.take(record)
                 if number % BATCH == 0:
+                    told(export.done, export.size)
                     await asyncio.sleep(0)
             return surveyor.survey()
 
@@ -222,21 +256,24 @@ class Imports:
         path: Path,
         *,
         me: str = "",
+        without: Collection[str] = (),
         zone: tzinfo | None = None,
         day_first: bool | None = None,
         told: Callable[[int, int], None] = lambda _done, _size: None,
     ) -> Result:
         """Import an export. `me` is the person's own name in it, if it does not say who made it;
-        `told` hears how many bytes of how many are done.
+        `without` are the titles or the keys of chats to leave out; `told` hears how many bytes of
+        how many are done.
 
         If it is broken off, by an error or a death, importing again goes on where it was. Raises
         like `preview`.
         """
         with open_export(path) as export:
-            taking = _Taking(self._rules, export, me)
-            for _ in taking.batches(export.records(zone, day_first=day_first)):
-                with self._unit() as unit:
-                    taking.write(unit)
+            taking = _Taking(self._rules, export, me, without)
+            for is_due in taking.batches(export.records(zone, day_first=day_first)):
+                if is_due:
+                    with self._unit() as unit:
+                        taking.write(unit)
                 told(export.done, export.size)
                 await asyncio.sleep(0)
             with self._unit() as unit:
@@ -318,6 +355,11 @@ class Imports:
             for one in self._rules.chats():
                 self._rules.delete(unit, one.id)
         self._vault.scrub()
+
+
+def _folded(name: str) -> str:
+    """A name as it is compared, whatever keyboard it was typed on."""
+    return " ".join(folding.words(name))
 
 
 def _message(row: MessageRow, chat: ChatRow, names: dict[str, str]) -> ImportedMessage:
