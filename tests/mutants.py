@@ -99,6 +99,18 @@ MUTANTS = [
         ["test_imports.py::test_import_without_a_chat_does_not_go_on_where_another_one_ended"],
     ),
     Mutant(
+        "an import that was stopped goes on",
+        "        if self._is_stopped:\n",
+        "        if False:\n",
+        ["test_page_imports.py::test_import_tells_how_far_it_is_and_goes_on_after_it_was_stopped"],
+    ),
+    Mutant(
+        "names that were counted once stay after an import",
+        "                    self._counted.clear()\n",
+        "",
+        ["test_page_imports.py::test_names_of_a_chat_are_right_after_every_import"],
+    ),
+    Mutant(
         "the index of imported words keeps those that were deleted",
         "INSERT INTO imported_said (imported_said, rank) VALUES ('secure-delete', 1);\n",
         "",

@@ -64,6 +64,19 @@ WALK = {
         "⛰️",
     ),
 }
+IMPORTED = {
+    "en": (
+        ("Ali", "Zahra", "Dara", "Nika", "Omid", "Leila", "Sam", "Tara", "Ida", "Kian"),
+        tuple(f"R. {number}" for number in range(20)),
+    ),
+    "fa": (
+        ("علی", "زهرا", "سارا", "نیکا", "امید", "لیلا", "سام", "Tara", "آیدا", "کیان"),
+        tuple(f"بنی‌هاشمی {number}" for number in range(10))
+        + ("ي و ك", "(کرج)", "Reza") * 3
+        + ("۱۲",),
+    ),
+}
+"""Given names and further names of people in an imported group."""
 NOTE = {"en": "Dates, walnuts, tea", "fa": "خرما، گردو، چای"}
 FAR = "amanat://relay.example.org:7443/#cmVsYXk"
 NEVER = object()
@@ -897,6 +910,139 @@ async def health_damaged(stage: Stage) -> None:
     await stage.tab.locator("dialog[open] .notice").wait_for()
 
 
+def _brought(stage: Stage) -> dict[str, Any]:
+    """A chat that was brought along, and its messages: of two hundred people, as in a large group
+    of Persian names, some of which are written from left to right."""
+    given, family = IMPORTED[stage.language]
+    names = [f"{one} {other}" for one in given for other in family]
+    now = stage.alice.now()
+    chat = {
+        "id": 1,
+        "app": "telegram",
+        "title": stage.group,
+        "kind": "private_supergroup",
+        "messages": 12_345,
+        "first_at": now - 10**11,
+        "last_at": now,
+        "goes_on_from": 2,
+    }
+    said = {"chat": 1, "title": stage.group, "is_own": False, "edited_at": None, "extra": ""}
+    texts = TALK[stage.language] + WALK[stage.language]
+    messages = [
+        said
+        | {
+            "row": row,
+            "sender": name,
+            "at": now - 10**9 + row,
+            "kind": "text",
+            "text": texts[row % 10],
+        }
+        | {"forwarded_from": NAMES[stage.language][1] if row % 9 == 0 else ""}
+        for row, name in enumerate(names)
+    ]
+    messages[-1] |= {"is_own": True, "edited_at": now}
+    messages[-2] |= {"kind": "photo"}
+    messages[-3] |= {"kind": "file", "extra": "map (2).pdf", "text": ""}
+    messages[-4] |= {"kind": "service", "text": "", "extra": f"edit_group_title {stage.group}"}
+    messages[-5] |= {"kind": "service", "text": "", "extra": "suggest_birthday 7"}
+    messages[-6] |= {"extra": "👍 3  🌹 1"}
+    older = chat | {"id": 2, "kind": "private_group", "goes_on_from": 0}
+    return {
+        "imported": {"ok": {"chats": [older, chat], "under_way": None}},
+        "imported messages": {"ok": messages[-50:]},
+        "search imported": {"ok": [messages[1] | {"marks": [[0, 4]]}]},
+    }
+
+
+@screen("settings")
+async def imports(stage: Stage) -> None:
+    stage.between.answers = _brought(stage)
+    stage.between.answers["imported"]["ok"]["under_way"] = {"percent": 40}
+    await stage.sheet("settings.showSettings()", "imports")
+    await stage.label("importSearch", FIND[stage.language])
+    await stage.tab.locator("dialog[open] mark").wait_for()
+
+
+@screen("settings")
+async def imports_none(stage: Stage) -> None:
+    await stage.sheet("imports.showImports()")
+
+
+@screen("settings")
+async def imported(stage: Stage) -> None:
+    stage.between.answers = _brought(stage)
+    await stage.sheet("imports.showImports()")
+    await stage.tab.locator("dialog[open] .way").last.click()
+    await stage.tab.locator("dialog[open] article").last.wait_for()
+
+
+@screen("settings")
+async def import_(stage: Stage) -> None:
+    export = {
+        "path": "/home/somebody/Downloads/ChatExport_2024",
+        "name": "ChatExport_2024",
+        "at": 0,
+    }
+    stage.between.answers = {"exports": {"ok": [export | {"at": stage.alice.now()}]}}
+    await stage.sheet("importing.showImport()")
+
+
+async def _previewed(stage: Stage) -> None:
+    now = stage.alice.now()
+    counts = {"people": 200, "first_at": now - 10**11, "last_at": now, "files": 3_000}
+    chats = [
+        counts | {"key": name, "title": name, "kind": "personal_chat", "messages": 45_678}
+        for name in (*NAMES[stage.language], stage.group)
+    ]
+    skipped = {"broken": 1, "unknown": 2, "unsupported": 30}
+    survey = {"chats": chats, "skipped": skipped, "me": "", "is_cut": True, "is_zoned": False}
+    stage.between.answers = {
+        "exports": {"ok": []},
+        "preview": {"ok": survey | {"cut_off": stage.group}},
+    }
+    await stage.sheet("importing.showImport()")
+    await stage.label("importPath", "/home/somebody/ChatExport_2024")
+
+
+@screen("settings")
+async def import_preview(stage: Stage) -> None:
+    await _previewed(stage)
+    await stage.press("importLook")
+    await stage.tab.locator("dialog[open] input[type=checkbox]").last.wait_for()
+
+
+@screen("settings")
+async def import_dates(stage: Stage) -> None:
+    await _previewed(stage)
+    stage.between.answers["preview"] = {"error": "open-dates", "detail": ""}
+    await stage.press("importLook", "monthFirst")
+    await stage.tab.get_by_role("button", name=await stage.window.word("dayFirst")).wait_for()
+
+
+@screen("settings")
+async def import_refused(stage: Stage) -> None:
+    await _previewed(stage)
+    stage.between.answers["preview"] = {"error": "not-an-export", "detail": ""}
+    await stage.press("importLook")
+    await stage.tab.locator("dialog[open] .failed:not(:empty)").wait_for()
+
+
+@screen("settings")
+async def import_under_way(stage: Stage) -> None:
+    await _previewed(stage)
+    stage.between.answers["import"] = NEVER
+    await stage.press("importLook", "importNow")
+    await stage.tab.locator("dialog[open] progress").wait_for()
+
+
+@screen("settings")
+async def import_done(stage: Stage) -> None:
+    await _previewed(stage)
+    stage.between.answers["import"] = {"ok": {"messages": 45_678}}
+    await stage.press("importLook", "importNow")
+    await stage.tab.get_by_role("button", name=await stage.window.word("done")).wait_for()
+
+
 @screen("settings")
 async def about(stage: Stage) -> None:
     await stage.sheet("settings.showSettings()", "about")
@@ -950,7 +1096,8 @@ SHEETS = {
     },
     "settings": {
         *("showAbout", "showChanged", "showEnd", "showHealth", "showKeeping", "showPassphrase"),
-        *("showSettings", "showWipe"),
+        *("showSettings", "showWipe", "showImports", "showImported", "showImport", "showPreview"),
+        *("showDates", "showDone"),
     },
 }
 """The functions of the page that show something, by the area in which they are called."""

@@ -59,8 +59,12 @@ async def test_imported_chat_is_there_as_the_export_says(world: World, tmp_path:
     )
     result = await alice.client.imports.take(folder)
     assert result.as_json() == {
-        "messages": 4, "skipped": {}, "cut_off": "", "is_cut": False,
-        "left_out": [], "unknown": [],
+        "messages": 4,
+        "skipped": {},
+        "cut_off": "",
+        "is_cut": False,
+        "left_out": [],
+        "unknown": [],
     }
     (found,) = alice.client.imports.all()
     assert (found.title, found.kind, found.messages) == ("Babak", "personal_chat", 4)

@@ -183,7 +183,7 @@ class Page:
     """A page that asks an attendant."""
 
     def __init__(self, person: Person) -> None:
-        self.attendant = Attendant(person.client)
+        self.attendant = Attendant(person.client, lambda _: None)
 
     def ask(self, what: str, **more: object) -> Any:  # noqa: ANN401  # JSON
         ask = protocol.decode_ask(json.dumps({"do": what, "id": 7, **more}).encode())

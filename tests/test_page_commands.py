@@ -88,13 +88,16 @@ PAGE = {
     "proxy": by("proxy", login_fd=SECRETS),
     "status": by("status", "clear warnings"),
     "doctor": by("health", "status"),
+    "import": by("exports", "preview", "import", "stop import", preview="it is an ask of its own"),
+    "imported": by(
+        "imported", "imported messages", "search imported", "export imported", "delete imported",
+        export="the page chooses the file", many="it loads more", delete="it is an ask of its own",
+    ),
 }  # fmt: skip
 """The asks of the page that do what each command does."""
 NOT_ON_A_PAGE = {
     "run": "the page's process does it, as long as it runs",
     "up": "it is what opens the page",
-    "import": "chats are brought along by the command line alone",
-    "imported": "the page shows conversations, and these are none",
 }
 PERSONAL = [one for one in COMMANDS if one.needs in (Needs.CLIENT, Needs.BACKGROUND)]
 FIELDS = {
@@ -108,6 +111,8 @@ FIELDS = {
     "--again": "message", "--cancel": "what", "--pause": "what", "--resume": "what",
     "--add": "may_add", "--rename": "may_rename", "--strict": "is_strict", "--to": "relay",
     "--turn-away": "visitor",
+    "--day-first": "day_first", "--month-first": "day_first", "--me": "me", "--without": "without",
+    "--zone": "zone",
     "--withdraw": "invite emoji is_admin is_verified", "--yes": "name chat",
 }  # fmt: skip
 """The fields of asks that stand for options; empty: a field that may hold nothing."""

@@ -1,4 +1,4 @@
-"""A further language of the page is one more file: its words, in a browser."""
+"""A further language of the page is two more files: its words, in a browser."""
 
 from __future__ import annotations
 
@@ -33,10 +33,11 @@ COUNTED = """(n) => import(new URL('phrase.js', location.href))
 
 @pytest.mark.long
 @in_a_loop
-async def test_a_third_language_is_one_file_beside_the_others(tmp_path: Path) -> None:
+async def test_a_third_language_is_two_files_beside_the_others(tmp_path: Path) -> None:
     with resources.as_file(resources.files("amanat.page") / "web") as web:
         shutil.copytree(web, tmp_path / "web")
     (tmp_path / "web" / "words-ru.js").write_text(RUSSIAN)
+    (tmp_path / "web" / "more-ru.js").write_text('export * from "./more-en.js";')
     house = page.House(tmp_path / "alice")
     async with page.serving(house, port=0, web=tmp_path / "web") as server:
         async with browser("de-DE") as context:  # which nobody has written

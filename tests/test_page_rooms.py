@@ -45,10 +45,9 @@ MONTHS = {
 }
 """The months of the Gregorian calendar, in Persian."""
 ELSEWHERE = {
-    *("broken-export", "export-unfinished", "newer-export", "not-an-export", "open-dates"),
     *("background-busy", "background-gone", "cluster-unready", "other-version", "output-failed"),
     *("bad-setting", "broken-certificate", "broken-control", "broken-report", "drop-moved"),
-    *("future-epoch", "id-in-use", "lab-missing", "move-refused", "unknown-import"),
+    *("future-epoch", "id-in-use", "lab-missing", "move-refused"),
     *("move-under-way", "not-installed", "notice-runs", "report-exists", "store-damaged"),
     *("scrub-under-way", "store-too-new", "store-too-old"),
 }
@@ -644,8 +643,12 @@ async def test_news_is_announced_without_a_name_and_only_if_wanted(
 def test_every_error_and_every_warning_of_a_client_has_words_in_both_languages() -> None:
     web, known = resources.files("amanat.page") / "web", set[str]()
     english, persian = (
-        [KEY.findall(part) for part in (web / name).read_text().split("export const ")[2:]]
-        for name in ("words-en.js", "words-fa.js")
+        [
+            KEY.findall(part)
+            for name, first in ((f"words-{language}.js", 2), (f"more-{language}.js", 1))
+            for part in (web / name).read_text().split("export const ")[first:]
+        ]
+        for language in ("en", "fa")
     )
     assert english == persian
     known |= {key for part in english for key in part}

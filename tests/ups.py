@@ -116,7 +116,8 @@ class Window(NamedTuple):
     async def word(self, key: str) -> str:
         """A word of the page in its language, by its key."""
         said: str = await self.tab.evaluate(
-            "(key) => import(new URL('words.js', location.href)).then(({ words }) => words[key])",
+            "async (key) => (await import(new URL('words.js', location.href))).words[key]"
+            " ?? (await import(new URL('more.js', location.href))).more[key]",
             key,
         )
         return said

@@ -100,14 +100,32 @@ def _write(file: Path, write: Callable[[TextIO], int]) -> int:
 
 def export_to_downloads(chat: Chat, form: str) -> Path:
     """The same, into a file named after the conversation in the person's downloads; returns it."""
-    downloads = Path.home() / "Downloads"
-    directory = downloads if downloads.is_dir() else Path.home()
-    kept = "".join(c if c.isalnum() or c in " -\u200c" else "_" for c in chat.view().name)
+    file = _free(chat.view().name, form)
+    export(chat, file)
+    return file
+
+
+def export_imported_to_downloads(imports: Imports, chat: int, form: str) -> Path:
+    """The same for an imported chat."""
+    file = _free(imports.chat(chat).title, form)
+    export_imported(imports, chat, file)
+    return file
+
+
+def downloads() -> Path:
+    """The person's folder for what they download."""
+    found = Path.home() / "Downloads"
+    return found if found.is_dir() else Path.home()
+
+
+def _free(name: str, form: str) -> Path:
+    """A new file with a name of a conversation in the person's downloads. Raises BadArgument."""
+    directory = downloads()
+    kept = "".join(c if c.isalnum() or c in " -\u200c" else "_" for c in name)
     stem = kept.strip()[:MAX_NAME_CHARS] or "amanat"
     for number in range(1, MAX_FILES):
         file = directory / f"{stem}{f' {number}' if number > 1 else ''}.{form}"
         if not file.exists():
-            export(chat, file)
             return file
     raise BadArgument(f"{directory}: {MAX_FILES} files have this name already")
 

@@ -12,7 +12,6 @@ from amanat.errors import BadArgument
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
-    from datetime import tzinfo
 
     from amanat.client.sdk.client import Client
     from amanat.client.sdk.imports import ImportedChat
@@ -40,6 +39,7 @@ def take_words(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--zone",
         metavar="ZONE",
+        default="",
         help="of times without one, such as Asia/Tehran; else this machine's",
     )
     order = parser.add_mutually_exclusive_group()
@@ -52,26 +52,14 @@ def take_words(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def _zone(name: str | None) -> tzinfo | None:
-    """A time zone by its name. Raises BadArgument."""
-    from zoneinfo import ZoneInfo
-
-    if name is None:
-        return None
-    try:
-        return ZoneInfo(name)
-    except (OSError, ValueError):  # ZoneInfoNotFoundError is a KeyError
-        raise BadArgument(f"there is no time zone {name}") from None
-    except KeyError:
-        raise BadArgument(f"there is no time zone {name}") from None
-
-
 def take(args: argparse.Namespace, out: Out) -> None:
     """Import an export, or say what is in it."""
     # The background may be in another directory.
     path = Path(args.given.read(lambda: str(args.path.absolute())))
     args.is_question = args.preview
-    zone = _zone(args.zone)
+    from amanat.client.sdk.imports import zone_of
+
+    zone = zone_of(args.zone)
 
     async def preview(client: Client) -> None:
         found = await client.imports.preview(

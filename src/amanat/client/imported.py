@@ -179,12 +179,13 @@ class Imported:
         )
         return _messages(rows)
 
-    def last(self, chat: int, *, many: int) -> list[MessageRow]:
-        """The last messages of a chat, in its order."""
+    def last(self, chat: int, *, before: int | None, many: int) -> list[MessageRow]:
+        """The last messages of a chat before the one with this row (None: of all), in its order."""
         rows = self._read.execute(
-            f"SELECT {_FIELDS} FROM imported_message AS m WHERE m.chat = ?"  # noqa: S608
-            " ORDER BY m.place DESC, m.row DESC LIMIT ?",
-            (chat, min(many, MAX_STRETCH)),
+            f"SELECT {_FIELDS} FROM imported_message AS m WHERE m.chat = ?1 AND (?2 IS NULL OR"  # noqa: S608
+            " (m.place, m.row) < ((SELECT place FROM imported_message WHERE row = ?2), ?2))"
+            " ORDER BY m.place DESC, m.row DESC LIMIT ?3",
+            (chat, before, min(many, MAX_STRETCH)),
         )
         return _messages(rows)[::-1]
 

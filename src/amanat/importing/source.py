@@ -7,19 +7,21 @@ archive is read without being written anywhere.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
+import re
 import stat
 import zipfile
 import zlib
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, BinaryIO
+from typing import IO, TYPE_CHECKING, BinaryIO, NamedTuple
 
 from amanat.errors import BrokenExport, ExportUnfinished, NotAnExport
 from amanat.importing import telegram, whatsapp
 from amanat.importing.records import App
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from datetime import tzinfo
 
     from amanat.importing.records import Record
@@ -35,6 +37,12 @@ _ZIP_FAULTS = (zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError
 """The errors of `zipfile` for an archive that is broken, encrypted or packed in an unknown way."""
 _RESULT = "result.json"
 _CHAT = "_chat.txt"
+MAX_ENTRIES = 1000
+"""The most entries of a folder that are looked at for exports: somebody waits."""
+MAX_FOUND = 20
+"""The most exports that are offered to a person."""
+_EXPORT = re.compile(r"(?:WhatsApp Chat.*\.(?:zip|txt)|(?:Chat|Data)Export.*\.zip)", re.IGNORECASE)
+"""The names of files that are exports by themselves."""
 
 
 class Export:
@@ -83,6 +91,41 @@ class Export:
                 yield chunk
         except (*_ZIP_FAULTS, EOFError, zlib.error) as error:
             raise BrokenExport(str(error)) from None
+
+
+class Found(NamedTuple):
+    """An export that lies in a folder."""
+
+    path: str
+    name: str
+    at: int
+    """When it was written, in Unix milliseconds."""
+
+
+def nearby(folders: Iterable[Path]) -> list[Found]:
+    """The exports that lie in some folders, the newest first: by their names alone."""
+    found = [
+        Found(one.path, one.name, one.stat(follow_symlinks=False).st_mtime_ns // 1_000_000)
+        for folder in folders
+        for one in _listed(folder)
+        if (
+            one.is_dir(follow_symlinks=False)
+            and any(name in _names(one.path) for name in (_RESULT, _CHAT))
+        )
+        or (one.is_file(follow_symlinks=False) and _EXPORT.fullmatch(one.name))
+    ]
+    return sorted(found, key=lambda one: -one.at)[:MAX_FOUND]
+
+
+def _listed(folder: Path | str) -> list[os.DirEntry[str]]:
+    """The first entries of a folder; none if it cannot be read."""
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        return list(itertools.islice(entries, MAX_ENTRIES))
+    return []
+
+
+def _names(folder: str) -> set[str]:
+    return {one.name for one in _listed(folder)}
 
 
 @contextlib.contextmanager

@@ -14,10 +14,14 @@ from amanat.errors import UnknownConversation
 from amanat.page import carrying, emoji, protocol, records, settings, telling
 from amanat.page.dwelling import dwell
 from amanat.page.handing import PREVIEW, Part, Tickets, part, preview
+from amanat.page.histories import HistoryAsk
+from amanat.page.importing import Importing
 from amanat.page.meeting import answer, gather, invite, meet
 from amanat.page.talking import arrange, talk
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from amanat.client.sdk.client import Client
     from amanat.client.sdk.files import ByteStream
     from amanat.client.sdk.views import Missing, Summary
@@ -26,8 +30,10 @@ if TYPE_CHECKING:
 class Attendant:
     """Attends to the pages of one open client."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, tell: Callable[[list[bytes]], None]) -> None:
+        """`tell` tells every page of work that takes long."""
         self.client = client
+        self._importing = Importing(client, tell)
         self._tickets = Tickets()
         self._missing: dict[bytes, list[Missing]] = {}
         """The gaps of each conversation that the pages know."""
@@ -41,8 +47,8 @@ class Attendant:
         return records.everything(self.client) | page
 
     async def attend(self, ask: protocol.ClientAsk) -> object:
-        """Do what a page asks; the answer. Everything but asks about homes and pictures is done
-        before the first wait, so asks are done in their order. Raises the errors of the SDK's
+        """Do what a page asks; the answer. Everything but asks about homes, pictures and imports is
+        done before the first wait, so asks are done in their order. Raises the errors of the SDK's
         calls."""
         client = self.client
         if isinstance(ask, protocol.TalkAsk):
@@ -59,6 +65,8 @@ class Attendant:
             return gather(client, ask)
         if isinstance(ask, protocol.FileAsk):
             return carrying.carry(client, self._tickets, ask)
+        if isinstance(ask, HistoryAsk):
+            return await self._importing.attend(ask)
         if isinstance(ask, protocol.Settings):
             return {"settings": settings.keep(client, ask.values)}
         if isinstance(ask, protocol.Emoji):

@@ -221,10 +221,14 @@ class House:
         await staying.enter_async_context(self.hosting(client))
         self._stay = staying.pop_all()
 
+    def _tell_now(self, frames: list[bytes]) -> None:
+        """Tell every tab of the server that there is by now."""
+        self.tell(frames)
+
     @contextlib.asynccontextmanager
     async def hosting(self, client: Client) -> AsyncIterator[None]:
         """Let pages use a client that is open, for as long as this lasts."""
-        attendant = self._attendant = Attendant(client)
+        attendant = self._attendant = Attendant(client, self._tell_now)
         following = asyncio.ensure_future(self._follow(attendant))
         watching = asyncio.ensure_future(self._watch(client))
         self.tell([telling.told("state")])

@@ -14,26 +14,24 @@ import msgspec
 from amanat import qr
 from amanat.errors import MalformedFrame
 from amanat.media.voice import WAVEFORM_BYTES
+from amanat.page.forms import (
+    MAX_MESSAGES,
+    ChatKey,
+    Form,
+    Line,
+    Many,
+    MessageId,
+    Name,
+    Number,
+    PositionText,
+    Region,
+    Secret,
+)
+from amanat.page.histories import HistoryAsk
 
 MAX_ASK_BYTES = 560 * 1024
 """A picture of the largest kind (qr.MAX_SIDE) in base64, and what stands around it."""
-MAX_MESSAGES = 200
-"""Most messages in an answer."""
 
-Number = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
-"""A whole number that JavaScript represents exactly."""
-ChatKey = Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{2}){1,64}$")]
-"""The gid of a conversation, in hex."""
-MessageId = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}$")]
-PositionText = Annotated[str, msgspec.Meta(max_length=400)]
-Many = Annotated[int, msgspec.Meta(ge=1, le=MAX_MESSAGES)]
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=400)]
-"""A name or an id of a person, a group, an invite, a visitor or an offer."""
-Line = Annotated[str, msgspec.Meta(max_length=8192)]
-"""A line that the person has typed or pasted: an address, a link, an access code, words."""
-Secret = Annotated[str, msgspec.Meta(max_length=4096)]
-"""A passphrase, or a login for a proxy."""
-Region = Annotated[str, msgspec.Meta(pattern="^[A-Z]{2}$")]
 Side = Annotated[int, msgspec.Meta(ge=1, le=qr.MAX_SIDE)]
 """A side of a picture, in points."""
 SettingName = Annotated[str, msgspec.Meta(pattern="^[a-z]{1,20}$")]
@@ -87,20 +85,14 @@ class Day(_Where, frozen=True, tag="day"):
 Where: TypeAlias = Newest | Unread | Before | After | Around | Share | Day
 
 
-class _Ask(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="do"):
-    """Something that the page asks."""
-
-    id: Number
-
-
-class Begin(_Ask, frozen=True, tag="begin"):
+class Begin(Form, frozen=True, tag="begin"):
     """Everything that stands outside conversations."""
 
 
 # Before the profile is open
 
 
-class Create(_Ask, frozen=True, tag="create"):
+class Create(Form, frozen=True, tag="create"):
     """Make a person. Without a passphrase the key rests in the system keyring; without a relay the
     page starts one on this machine, in `region`. Relays are reached through a `proxy` at HOST:PORT,
     if one is named, with a `login` such as USER:PASSWORD."""
@@ -114,24 +106,24 @@ class Create(_Ask, frozen=True, tag="create"):
     login: Secret = ""
 
 
-class Unlock(_Ask, frozen=True, tag="unlock"):
+class Unlock(Form, frozen=True, tag="unlock"):
     """Open the profile; without a passphrase, with the key in the system keyring."""
 
     passphrase: Secret | None
 
 
-class Lock(_Ask, frozen=True, tag="lock"):
+class Lock(Form, frozen=True, tag="lock"):
     """Close the profile, and forget its key."""
 
 
-class Passphrase(_Ask, frozen=True, tag="passphrase"):
+class Passphrase(Form, frozen=True, tag="passphrase"):
     """Let another secret open the profile from now on; None stands for the system keyring."""
 
     old: Secret | None
     new: Secret | None
 
 
-class Wipe(_Ask, frozen=True, tag="wipe"):
+class Wipe(Form, frozen=True, tag="wipe"):
     """Destroy the profile; `name` is the person's own, which they have typed."""
 
     name: Name
@@ -142,7 +134,7 @@ ProfileAsk: TypeAlias = Begin | Create | Unlock | Lock | Passphrase | Wipe
 # In a conversation
 
 
-class History(_Ask, frozen=True, tag="history"):
+class History(Form, frozen=True, tag="history"):
     """A part of a conversation."""
 
     chat: ChatKey
@@ -150,7 +142,7 @@ class History(_Ask, frozen=True, tag="history"):
     many: Many = 30
 
 
-class Send(_Ask, frozen=True, tag="send"):
+class Send(Form, frozen=True, tag="send"):
     """Say a text."""
 
     chat: ChatKey
@@ -158,7 +150,7 @@ class Send(_Ask, frozen=True, tag="send"):
     reply_to: MessageId | None = None
 
 
-class Forward(_Ask, frozen=True, tag="forward"):
+class Forward(Form, frozen=True, tag="forward"):
     """Say the words of a text again in another conversation."""
 
     chat: ChatKey
@@ -166,7 +158,7 @@ class Forward(_Ask, frozen=True, tag="forward"):
     to: ChatKey
 
 
-class Edit(_Ask, frozen=True, tag="edit"):
+class Edit(Form, frozen=True, tag="edit"):
     """Replace the words of a text of one's own."""
 
     chat: ChatKey
@@ -174,7 +166,7 @@ class Edit(_Ask, frozen=True, tag="edit"):
     text: str
 
 
-class React(_Ask, frozen=True, tag="react"):
+class React(Form, frozen=True, tag="react"):
     """React to a text; with an empty `emoji`, take that back."""
 
     chat: ChatKey
@@ -182,7 +174,7 @@ class React(_Ask, frozen=True, tag="react"):
     emoji: Line
 
 
-class Delete(_Ask, frozen=True, tag="delete"):
+class Delete(Form, frozen=True, tag="delete"):
     """Delete texts for everyone, or here alone."""
 
     chat: ChatKey
@@ -190,27 +182,27 @@ class Delete(_Ask, frozen=True, tag="delete"):
     for_everyone: bool
 
 
-class Clear(_Ask, frozen=True, tag="clear"):
+class Clear(Form, frozen=True, tag="clear"):
     """Delete all texts of a conversation here alone."""
 
     chat: ChatKey
 
 
-class Timer(_Ask, frozen=True, tag="timer"):
+class Timer(Form, frozen=True, tag="timer"):
     """Let new texts disappear this many seconds after they were read; 0: never."""
 
     chat: ChatKey
     seconds: Number
 
 
-class Seen(_Ask, frozen=True, tag="seen"):
+class Seen(Form, frozen=True, tag="seen"):
     """The messages that arrived up to a row were on the screen."""
 
     chat: ChatKey
     row: Number
 
 
-class Draft(_Ask, frozen=True, tag="draft"):
+class Draft(Form, frozen=True, tag="draft"):
     """Keep what is being written."""
 
     chat: ChatKey
@@ -218,28 +210,28 @@ class Draft(_Ask, frozen=True, tag="draft"):
     reply_to: MessageId | None = None
 
 
-class Pin(_Ask, frozen=True, tag="pin"):
+class Pin(Form, frozen=True, tag="pin"):
     """Keep a conversation at the top of the list, or no longer."""
 
     chat: ChatKey
     is_pinned: bool
 
 
-class Mute(_Ask, frozen=True, tag="mute"):
+class Mute(Form, frozen=True, tag="mute"):
     """Announce nothing of a conversation until then, in Unix milliseconds; None ends this."""
 
     chat: ChatKey
     until: Number | None
 
 
-class Archive(_Ask, frozen=True, tag="archive"):
+class Archive(Form, frozen=True, tag="archive"):
     """Take a conversation out of the list, or put it back."""
 
     chat: ChatKey
     is_archived: bool
 
 
-class Search(_Ask, frozen=True, tag="search"):
+class Search(Form, frozen=True, tag="search"):
     """The messages that hold some words, of one conversation or of all; with `before`, only rows
     below it."""
 
@@ -249,14 +241,14 @@ class Search(_Ask, frozen=True, tag="search"):
     many: Many = 50
 
 
-class Export(_Ask, frozen=True, tag="export"):
+class Export(Form, frozen=True, tag="export"):
     """Write a conversation into a new file in the person's downloads."""
 
     chat: ChatKey
     form: Literal["html", "json"]
 
 
-class Details(_Ask, frozen=True, tag="details"):
+class Details(Form, frozen=True, tag="details"):
     """The people of a conversation, their rights, and where its data rests."""
 
     chat: ChatKey
@@ -268,40 +260,40 @@ ChatAsk: TypeAlias = Clear | Timer | Pin | Mute | Archive | Export | Details
 # With people
 
 
-class CallMe(_Ask, frozen=True, tag="name"):
+class CallMe(Form, frozen=True, tag="name"):
     """Take another name; the client tells everybody."""
 
     name: Name
 
 
-class Notes(_Ask, frozen=True, tag="notes"):
+class Notes(Form, frozen=True, tag="notes"):
     """The conversation with oneself, of which nothing goes to any relay."""
 
 
-class Invite(_Ask, frozen=True, tag="invite"):
+class Invite(Form, frozen=True, tag="invite"):
     """Make an invite for one person."""
 
     life_s: Number | None = None
 
 
-class Invites(_Ask, frozen=True, tag="invites"):
+class Invites(Form, frozen=True, tag="invites"):
     """The invites that can still be used."""
 
 
-class WithdrawInvite(_Ask, frozen=True, tag="withdraw invite"):
+class WithdrawInvite(Form, frozen=True, tag="withdraw invite"):
     """Make an invite useless."""
 
     invite: Name
 
 
-class Accept(_Ask, frozen=True, tag="accept"):
+class Accept(Form, frozen=True, tag="accept"):
     """Knock on an invite."""
 
     link: Line
     greeting: Line = ""
 
 
-class ReadPicture(_Ask, frozen=True, tag="read picture"):
+class ReadPicture(Form, frozen=True, tag="read picture"):
     """The text of a QR code in a picture: a shade of grey for each point (amanat.qr)."""
 
     width: Side
@@ -309,69 +301,69 @@ class ReadPicture(_Ask, frozen=True, tag="read picture"):
     shades: Annotated[bytes, msgspec.Meta(max_length=qr.MAX_SIDE**2)]
 
 
-class SafetyNumber(_Ask, frozen=True, tag="safety number"):
+class SafetyNumber(Form, frozen=True, tag="safety number"):
     """The number to compare with a contact."""
 
     contact: Name
 
 
-class Verify(_Ask, frozen=True, tag="verify"):
+class Verify(Form, frozen=True, tag="verify"):
     """Record whether the safety number was compared."""
 
     contact: Name
     is_verified: bool
 
 
-class Block(_Ask, frozen=True, tag="block"):
+class Block(Form, frozen=True, tag="block"):
     """Ignore a contact from now on, or no longer."""
 
     contact: Name
     is_blocked: bool
 
 
-class RemoveContact(_Ask, frozen=True, tag="remove contact"):
+class RemoveContact(Form, frozen=True, tag="remove contact"):
     """Part with a contact, and delete here what was said with them."""
 
     contact: Name
 
 
-class Adds(_Ask, frozen=True, tag="adds"):
+class Adds(Form, frozen=True, tag="adds"):
     """Set what happens when a contact adds us to a group."""
 
     adds: Literal["join", "ask"]
 
 
-class Knocks(_Ask, frozen=True, tag="knocks"):
+class Knocks(Form, frozen=True, tag="knocks"):
     """Set what happens when somebody knocks on an invite of ours."""
 
     knocks: Literal["let-in", "ask"]
 
 
-class LetIn(_Ask, frozen=True, tag="let in"):
+class LetIn(Form, frozen=True, tag="let in"):
     """Let somebody in who has knocked and waits."""
 
     visitor: Name
 
 
-class TurnAway(_Ask, frozen=True, tag="turn away"):
+class TurnAway(Form, frozen=True, tag="turn away"):
     """Turn them away, and tell them nothing."""
 
     visitor: Name
 
 
-class ReadMarks(_Ask, frozen=True, tag="read marks"):
+class ReadMarks(Form, frozen=True, tag="read marks"):
     """Set whether the others learn what we have read, and we what they have."""
 
     are_told: bool
 
 
-class AcceptOffer(_Ask, frozen=True, tag="accept offer"):
+class AcceptOffer(Form, frozen=True, tag="accept offer"):
     """Join a group that a contact offers."""
 
     offer: Name
 
 
-class DeclineOffer(_Ask, frozen=True, tag="decline offer"):
+class DeclineOffer(Form, frozen=True, tag="decline offer"):
     """Decline it; with `is_blocked`, block the contact instead and tell them nothing."""
 
     offer: Name
@@ -387,35 +379,35 @@ AnswerAsk: TypeAlias = Knocks | LetIn | TurnAway | Adds | AcceptOffer | DeclineO
 People = Annotated[list[Name], msgspec.Meta(max_length=1000)]
 
 
-class CreateGroup(_Ask, frozen=True, tag="create group"):
+class CreateGroup(Form, frozen=True, tag="create group"):
     """Start a group with contacts."""
 
     name: Name
     people: People
 
 
-class Add(_Ask, frozen=True, tag="add"):
+class Add(Form, frozen=True, tag="add"):
     """Add contacts to a group."""
 
     chat: ChatKey
     people: People
 
 
-class Remove(_Ask, frozen=True, tag="remove"):
+class Remove(Form, frozen=True, tag="remove"):
     """Remove a member."""
 
     chat: ChatKey
     person: Name
 
 
-class Rename(_Ask, frozen=True, tag="rename"):
+class Rename(Form, frozen=True, tag="rename"):
     """Rename a group."""
 
     chat: ChatKey
     name: Name
 
 
-class Admin(_Ask, frozen=True, tag="admin"):
+class Admin(Form, frozen=True, tag="admin"):
     """Give or take a member's admin rights."""
 
     chat: ChatKey
@@ -426,7 +418,7 @@ class Admin(_Ask, frozen=True, tag="admin"):
 _Holders: TypeAlias = Literal["admins", "members"]
 
 
-class Roles(_Ask, frozen=True, tag="roles"):
+class Roles(Form, frozen=True, tag="roles"):
     """Set who may add, remove and rename."""
 
     chat: ChatKey
@@ -435,14 +427,14 @@ class Roles(_Ask, frozen=True, tag="roles"):
     may_rename: _Holders
 
 
-class Leave(_Ask, frozen=True, tag="leave"):
+class Leave(Form, frozen=True, tag="leave"):
     """Leave a conversation; with `is_blocked`, block the person who added us."""
 
     chat: ChatKey
     is_blocked: bool = False
 
 
-class Rejoin(_Ask, frozen=True, tag="rejoin"):
+class Rejoin(Form, frozen=True, tag="rejoin"):
     """Join a group that is out of step again, in the state that a contact offers."""
 
     chat: ChatKey
@@ -471,13 +463,13 @@ class Offer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Of a voice note."""
 
 
-class Transfers(_Ask, frozen=True, tag="transfers"):
+class Transfers(Form, frozen=True, tag="transfers"):
     """The files of a conversation that are on their way."""
 
     chat: ChatKey
 
 
-class Files(_Ask, frozen=True, tag="files"):
+class Files(Form, frozen=True, tag="files"):
     """The messages that are files, the newest first: before a position, or after one; all, or only
     pictures that are here."""
 
@@ -488,14 +480,14 @@ class Files(_Ask, frozen=True, tag="files"):
     many: Many = 30
 
 
-class Carry(_Ask, frozen=True, tag="carry"):
+class Carry(Form, frozen=True, tag="carry"):
     """Pause a transfer, go on with it, or give it up."""
 
     transfer: Number
     what: Literal["pause", "resume", "cancel"]
 
 
-class Fetch(_Ask, frozen=True, tag="fetch"):
+class Fetch(Form, frozen=True, tag="fetch"):
     """Fetch the file of a message; `relay` is where it rests, if the person was shown that this is
     no relay of its sender's."""
 
@@ -504,28 +496,28 @@ class Fetch(_Ask, frozen=True, tag="fetch"):
     relay: Name | None = None
 
 
-class AskAgain(_Ask, frozen=True, tag="ask again"):
+class AskAgain(Form, frozen=True, tag="ask again"):
     """Ask the sender of a file to put it up again."""
 
     chat: ChatKey
     message: MessageId
 
 
-class Ticket(_Ask, frozen=True, tag="ticket"):
+class Ticket(Form, frozen=True, tag="ticket"):
     """Where the browser gets the file of a message, which is here."""
 
     chat: ChatKey
     message: MessageId
 
 
-class Played(_Ask, frozen=True, tag="played"):
+class Played(Form, frozen=True, tag="played"):
     """The person has played a voice note."""
 
     chat: ChatKey
     message: MessageId
 
 
-class FileRules(_Ask, frozen=True, tag="file rules"):
+class FileRules(Form, frozen=True, tag="file rules"):
     """Set up to how many bytes a file of a contact is fetched by itself, -1 for none, and how many
     bytes of fetched files are kept. A limit that the ask leaves out stays. The answer has both."""
 
@@ -538,61 +530,61 @@ FileAsk: TypeAlias = FileRules | Transfers | Files | Carry | Fetch | AskAgain | 
 # At home
 
 
-class Status(_Ask, frozen=True, tag="status"):
+class Status(Form, frozen=True, tag="status"):
     """How the client stands just now."""
 
 
-class Exit(_Ask, frozen=True, tag="exit"):
+class Exit(Form, frozen=True, tag="exit"):
     """Make another relay the home."""
 
     relay: Line
     access: Line = ""
 
 
-class Fallback(_Ask, frozen=True, tag="fallback"):
+class Fallback(Form, frozen=True, tag="fallback"):
     """Be reachable at a second relay while the home is away; at none, with an empty `relay`."""
 
     relay: Line
     access: Line = ""
 
 
-class Place(_Ask, frozen=True, tag="place"):
+class Place(Form, frozen=True, tag="place"):
     """Tell where a relay is now."""
 
     relay: Line
 
 
-class Regions(_Ask, frozen=True, tag="regions"):
+class Regions(Form, frozen=True, tag="regions"):
     """Set the regions where our data may rest; None: any."""
 
     regions: Annotated[list[Region], msgspec.Meta(max_length=300)] | None
 
 
-class Strict(_Ask, frozen=True, tag="strict"):
+class Strict(Form, frozen=True, tag="strict"):
     """Set whether home and fallback must be in one region."""
 
     is_strict: bool
 
 
-class Outbound(_Ask, frozen=True, tag="outbound"):
+class Outbound(Form, frozen=True, tag="outbound"):
     """Set where our words for people of other regions rest."""
 
     policy: Literal["deposit", "hold"]
 
 
-class Hop(_Ask, frozen=True, tag="hop"):
+class Hop(Form, frozen=True, tag="hop"):
     """Set how requests reach relays: "auto", "off" or the address of a relay."""
 
     hop: Line
 
 
-class Cover(_Ask, frozen=True, tag="cover"):
+class Cover(Form, frozen=True, tag="cover"):
     """Let one cell leave in each period of so many seconds; 0: no cover."""
 
     period_s: Literal[0, 30, 60]
 
 
-class Proxy(_Ask, frozen=True, tag="proxy"):
+class Proxy(Form, frozen=True, tag="proxy"):
     """Reach relays through the proxy at HOST:PORT, with a login such as USER:PASSWORD if it asks
     for one; through none, with an empty `proxy`."""
 
@@ -600,22 +592,22 @@ class Proxy(_Ask, frozen=True, tag="proxy"):
     login: Secret = ""
 
 
-class ClearWarnings(_Ask, frozen=True, tag="clear warnings"):
+class ClearWarnings(Form, frozen=True, tag="clear warnings"):
     """The person has seen the warnings."""
 
 
-class Health(_Ask, frozen=True, tag="health"):
+class Health(Form, frozen=True, tag="health"):
     """Check the vault."""
 
 
 # Of the page itself
 
 
-class Emoji(_Ask, frozen=True, tag="emoji"):
+class Emoji(Form, frozen=True, tag="emoji"):
     """The emoji and their names."""
 
 
-class Settings(_Ask, frozen=True, tag="settings"):
+class Settings(Form, frozen=True, tag="settings"):
     """Keep all settings of the page, in place of those that are kept."""
 
     values: Annotated[dict[SettingName, SettingValue], msgspec.Meta(max_length=MAX_SETTINGS)]
@@ -644,6 +636,7 @@ ClientAsk: TypeAlias = (
     | AnswerAsk
     | GroupAsk
     | FileAsk
+    | HistoryAsk
     | HomeAsk
     | Emoji
     | ReadPicture

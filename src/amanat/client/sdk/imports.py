@@ -6,9 +6,11 @@ import asyncio
 import json
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
+from zoneinfo import ZoneInfo
 
 from amanat.client import folding, search
 from amanat.client.imported import MAX_STRETCH, Imported
+from amanat.errors import BadArgument
 from amanat.importing.records import Chat, CutOff, Joint, Me, Said, Skipped
 from amanat.importing.source import open_export
 from amanat.importing.survey import Survey, Surveyor
@@ -226,6 +228,8 @@ class Imports:
         self._unit = run.unit
         self._vault = run.parts.vault
         self._rules = Imported(run.parts.vault)
+        self._counted: dict[int, dict[str, str]] = {}
+        """The names of chats, as long as nothing has changed."""
 
     async def preview(
         self,
@@ -272,6 +276,7 @@ class Imports:
             taking = _Taking(self._rules, export, me, without)
             for is_due in taking.batches(export.records(zone, day_first=day_first)):
                 if is_due:
+                    self._counted.clear()
                     with self._unit() as unit:
                         taking.write(unit)
                 told(export.done, export.size)
@@ -290,7 +295,7 @@ class Imports:
         return self._chat(self._rules.chat(chat), self._rules.chats())
 
     def _chat(self, row: ChatRow, rows: list[ChatRow]) -> ImportedChat:
-        names = self._rules.names(row.id)
+        names = self._names(row.id)
         many, first_at, last_at = self._rules.extent(row.id)
         before = [
             one.id
@@ -313,16 +318,32 @@ class Imports:
 
     def messages(self, chat: int) -> Iterator[ImportedMessage]:
         """All messages of a chat in its order, read a stretch at a time. Raises UnknownImport."""
-        row, names = self._rules.chat(chat), self._rules.names(chat)
+        row, names = self._rules.chat(chat), self._names(chat)
         after: int | None = None
         while part := self._rules.stretch(chat, after=after, many=MAX_STRETCH):
             yield from (_message(one, row, names) for one in part)
             after = part[-1].row
 
-    def last(self, chat: int, *, many: int = 30) -> list[ImportedMessage]:
-        """The last messages of a chat, at most imported.MAX_STRETCH. Raises UnknownImport."""
-        row, names = self._rules.chat(chat), self._rules.names(chat)
-        return [_message(one, row, names) for one in self._rules.last(chat, many=many)]
+    def last(
+        self, chat: int, *, many: int = 30, before: int | None = None
+    ) -> list[ImportedMessage]:
+        """The last messages of a chat, or the last before a row, at most imported.MAX_STRETCH.
+        Raises UnknownImport."""
+        row, names = self._rules.chat(chat), self._names(chat)
+        found = self._rules.last(chat, before=before, many=many)
+        return [_message(one, row, names) for one in found]
+
+    def after(self, chat: int, row: int, *, many: int = 30) -> list[ImportedMessage]:
+        """The messages of a chat behind a row, likewise."""
+        head, names = self._rules.chat(chat), self._names(chat)
+        found = self._rules.stretch(chat, after=row, many=many)
+        return [_message(one, head, names) for one in found]
+
+    def _names(self, chat: int) -> dict[str, str]:
+        """The names of a chat's authors: to count them, the vault goes through all messages."""
+        if chat not in self._counted:
+            self._counted[chat] = self._rules.names(chat)
+        return self._counted[chat]
 
     def search(
         self, words: str, *, chat: int | None = None, before: int | None = None, many: int = 50
@@ -334,7 +355,7 @@ class Imports:
         """
         chats = {one.id: one for one in self._rules.chats()}
         found = self._rules.find(words, chat=chat, before=before, many=many)
-        names = {one: self._rules.names(one) for one in {row.chat for row in found}}
+        names = {one: self._names(one) for one in {row.chat for row in found}}
         return [
             ImportedFound(
                 _message(one, chats[one.chat], names[one.chat]), search.marks(one.text, words)
@@ -345,16 +366,29 @@ class Imports:
     def delete(self, chat: int) -> None:
         """Delete an imported chat; no word of it stays in any file. Raises UnknownImport."""
         self._rules.chat(chat)
+        self._counted.pop(chat, None)
         with self._unit() as unit:
             self._rules.delete(unit, chat)
         self._vault.scrub()
 
     def delete_all(self) -> None:
         """Delete everything that was imported."""
+        self._counted.clear()
         with self._unit() as unit:
             for one in self._rules.chats():
                 self._rules.delete(unit, one.id)
         self._vault.scrub()
+
+
+def zone_of(name: str) -> tzinfo | None:
+    """A time zone by its name; None, which is this machine's, for an empty one. Raises
+    BadArgument."""
+    if not name:
+        return None
+    try:
+        return ZoneInfo(name)
+    except (OSError, ValueError, KeyError):  # ZoneInfoNotFoundError is a KeyError
+        raise BadArgument(f"there is no time zone {name}") from None
 
 
 def _folded(name: str) -> str:

@@ -188,8 +188,11 @@ function row(one, message, text, at) {
   );
 }
 
-/** The part of a text that holds the first mark. @param {Found} one */
-function excerpt(one) {
+/**
+ * The part of a text that holds the first mark.
+ * @param {{ text: string, own?: boolean, marks: [number, number][] }} one
+ */
+export function excerpt(one) {
   const text = [...one.text]; // marks count characters, and strings do not
   const start = Math.max(0, (one.marks[0]?.[0] ?? 0) - BEFORE);
   const end = Math.min(text.length, start + MOST);

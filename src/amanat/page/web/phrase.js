@@ -37,9 +37,10 @@ export function plain(sentence, gaps) {
  * The sentence for a number of things, with the number in it.
  * @param {string} key
  * @param {number} n
+ * @param {Record<string, string>} [from] the words
  */
-export function many(key, n) {
-  return form(key, n).replace("{n}", number.format(n));
+export function many(key, n, from) {
+  return form(key, n, from).replace("{n}", number.format(n));
 }
 
 /** Names one after the other. @param {string[]} names @returns {(Node | string)[]} */
@@ -77,9 +78,9 @@ export function line(sentence, gaps) {
  * The form of a sentence for so many: words `…One` and `…Other`, or what else the language has.
  * @param {string} key
  * @param {number} n
+ * @param {Record<string, string>} found the words
  */
-export function form(key, n) {
-  const found = /** @type {Record<string, string>} */ (words);
+export function form(key, n, found = words) {
   const kind = plural.select(n).replace(/^./u, (letter) => letter.toUpperCase());
   return found[key + kind] ?? found[`${key}Other`] ?? "";
 }

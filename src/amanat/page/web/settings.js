@@ -2,7 +2,9 @@
 
 import { make } from "./dom.js";
 import { showKeeping } from "./keeping.js";
+import { showImports } from "./imports.js";
 import { speak } from "./look.js";
+import { more } from "./more.js";
 import { button, buttons, choice, hint, part, says, way } from "./parts.js";
 import { showPassphrase } from "./secret.js";
 import { leave, show } from "./sheet.js";
@@ -104,6 +106,7 @@ export function showSettings() {
       ),
       part(
         words.thisProgram,
+        way([more.imports], showImports, "imports"),
         way([words.files], showKeeping, "files"),
         way([words.health], showHealth, "health"),
         way([words.about], showAbout, "about"),

@@ -72,6 +72,11 @@ class Store extends EventTarget {
     line.addEventListener("settings", (event) => {
       if (event instanceof CustomEvent) this.#keepSettings(event.detail);
     });
+    line.addEventListener("import", (event) => {
+      if (event instanceof CustomEvent) {
+        this.dispatchEvent(new CustomEvent("import", { detail: event.detail.under_way }));
+      }
+    });
     line.addEventListener("unlocking", (event) => {
       if (!(event instanceof CustomEvent)) return;
       this.opensWith = event.detail.opens_with;
