@@ -99,6 +99,20 @@ MUTANTS = [
         ["test_imports.py::test_import_without_a_chat_does_not_go_on_where_another_one_ended"],
     ),
     Mutant(
+        "a page of an export may be a link to another place",
+        "    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC\n",
+        "    flags = os.O_RDONLY | os.O_CLOEXEC\n",
+        ["test_importing_html.py::test_page_that_becomes_a_link_while_it_is_read_is_refused"],
+    ),
+    Mutant(
+        "the author of forwarded words is taken for their sender",
+        "(self.forwarded if self.is_forwarded else self.name).append(data)",
+        "self.name.append(data)",
+        [
+            "test_importing_html.py::test_author_goes_on_across_pages_and_a_forwarded_one_is_not_taken_for_them"
+        ],
+    ),
+    Mutant(
         "an import that was stopped goes on",
         "        if self._is_stopped:\n",
         "        if False:\n",

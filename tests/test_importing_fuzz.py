@@ -11,7 +11,18 @@ import pytest
 from amanat.errors import AmanatError
 from amanat.importing import whatsapp
 from amanat.importing.records import Record, Said, inside
-from exports import account, as_bytes, chat, message, of_telegram, service
+from exports import (
+    account,
+    as_bytes,
+    chat,
+    day_name,
+    html_message,
+    message,
+    of_html,
+    of_telegram,
+    page,
+    service,
+)
 from figures import SOAK, report, rounds
 from test_fuzz import mutated
 
@@ -46,13 +57,25 @@ WHATSAPP = [
 ]
 
 
+PAGES = [
+    page(
+        day_name(-1, "1 January 2024"),
+        html_message(1, '<b>x</b> <a href="https://a.example">اینجا</a>', name="علی"),
+        html_message(2, "two<br>lines", rest='<a class="photo_wrap" href="../a.jpg"></a>'),
+        day_name(3, "علی pinned this message"),
+    ).encode()
+]
+
+
 def whatsapp_of(data: bytes) -> list[Record]:
     return list(whatsapp.read(lambda: [data[:20], data[20:]], "Ali", None, day_first=None))
 
 
 @pytest.mark.campaign
 @pytest.mark.parametrize(
-    ("read", "seeds"), [(of_telegram, TELEGRAM), (whatsapp_of, WHATSAPP)], ids=["json", "text"]
+    ("read", "seeds"),
+    [(of_telegram, TELEGRAM), (whatsapp_of, WHATSAPP), (of_html, PAGES)],
+    ids=["json", "text", "html"],
 )
 def test_export_that_is_nearly_right_is_read_or_refused_by_name(
     read: Callable[[bytes], list[Record]], seeds: list[bytes]

@@ -350,7 +350,7 @@ def test_only_a_file_in_the_folder_is_opened(tmp_path: Path) -> None:
 def test_what_is_no_export_is_refused_by_name(tmp_path: Path) -> None:
     assert told(tmp_path) is NotAnExport
     assert told(tmp_path / "nowhere") is NotAnExport
-    for name in ("a.exe", "messages.html", "a.txt"):
+    for name in ("a.exe", "a.txt", "a.html", "messages.html"):
         (tmp_path / name).write_text("hello")
         assert told(tmp_path / name) is NotAnExport
     assert told(tmp_path) is NotAnExport

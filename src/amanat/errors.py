@@ -320,7 +320,7 @@ class UnknownVisitor(UsageError):
 class NotAnExport(UsageError):
     code = "not-an-export"
     text = "this is no export that can be imported"
-    hint = "give the folder or the file of an export of Telegram Desktop (JSON) or WhatsApp (text)"
+    hint = "give the folder or the file of an export of Telegram Desktop or WhatsApp"
 
 
 class NewerExport(UsageError):

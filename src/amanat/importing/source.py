@@ -7,6 +7,7 @@ archive is read without being written anywhere.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import itertools
 import os
 import re
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, BinaryIO, NamedTuple
 
 from amanat.errors import BrokenExport, ExportUnfinished, NotAnExport
-from amanat.importing import telegram, whatsapp
+from amanat.importing import telegram, telegram_html, whatsapp
 from amanat.importing.records import App
 
 if TYPE_CHECKING:
@@ -37,6 +38,10 @@ _ZIP_FAULTS = (zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError
 """The errors of `zipfile` for an archive that is broken, encrypted or packed in an unknown way."""
 _RESULT = "result.json"
 _CHAT = "_chat.txt"
+_PAGE = "messages.html"
+_ACCOUNT = "export_results.html"
+_PAGES = re.compile(r"messages(\d{0,6})\.html", re.ASCII)
+_CHAT_FOLDER = re.compile(r"chat_(\d{1,9})", re.ASCII)
 MAX_ENTRIES = 1000
 """The most entries of a folder that are looked at for exports: somebody waits."""
 MAX_FOUND = 20
@@ -46,51 +51,129 @@ _EXPORT = re.compile(r"(?:WhatsApp Chat.*\.(?:zip|txt)|(?:Chat|Data)Export.*\.zi
 
 
 class Export:
-    """The open file of an export. `done` and `size` are bytes of it."""
+    """An open export. `done` and `size` are bytes of it."""
 
-    def __init__(
-        self, path: Path, name: str, file: IO[bytes], size: int, on_disk: BinaryIO
-    ) -> None:
+    app = App.TELEGRAM
+
+    def __init__(self, path: Path, size: int) -> None:
         self.path = str(path)
-        """The file on the disk: it, or the archive that it is in."""
-        self.app = _app(name)
-        self.name = _title(name, path.stem if path.suffix.lower() == ".zip" else path.parent.name)
-        """The title of a WhatsApp chat, which stands in the file's name alone."""
+        """Its file or its folder on the disk, or the archive that it is in."""
         self.size = size
         self.done = 0
-        self._file = file
-        self._on_disk = on_disk
         self._before = self.version()
 
     def version(self) -> str:
-        """A mark that tells this version of the file from a later one."""
-        found = os.fstat(self._on_disk.fileno())
-        return f"{found.st_dev} {found.st_ino} {found.st_size} {found.st_mtime_ns}"
+        """A mark that tells this version of the export from a later one."""
+        raise NotImplementedError
 
     def records(self, zone: tzinfo | None, *, day_first: bool | None = None) -> Iterator[Record]:
         """The records of the export, as its reader gives them.
 
-        Raises NotAnExport, NewerExport, BrokenExport or OpenDates, or ExportUnfinished if the file
+        Raises NotAnExport, NewerExport, BrokenExport or OpenDates, or ExportUnfinished if a file
         has changed meanwhile.
         """
-        if self.app is App.TELEGRAM:
-            yield from telegram.read(self._chunks(), zone)
-        else:
-            yield from whatsapp.read(self._chunks, self.name, zone, day_first=day_first)
+        self.done = 0
+        yield from self._read(zone, day_first=day_first)
         if self.version() != self._before:
             raise ExportUnfinished
 
-    def _chunks(self) -> Iterator[bytes]:
-        self.done = 0
+    def _read(self, zone: tzinfo | None, *, day_first: bool | None) -> Iterator[Record]:
+        raise NotImplementedError
+
+    def _chunks(self, file: IO[bytes]) -> Iterator[bytes]:
         try:
-            self._file.seek(0)
-            while chunk := self._file.read(CHUNK_BYTES):
+            file.seek(0)
+            while chunk := file.read(CHUNK_BYTES):
                 self.done += len(chunk)
                 if self.done > self.size:
                     raise ExportUnfinished
                 yield chunk
         except (*_ZIP_FAULTS, EOFError, zlib.error) as error:
             raise BrokenExport(str(error)) from None
+
+
+class _OneFile(Export):
+    """An export that is one file, perhaps in an archive."""
+
+    def __init__(
+        self, path: Path, name: str, file: IO[bytes], size: int, on_disk: BinaryIO
+    ) -> None:
+        self.app = _app(name)
+        self._title = _title(name, path.stem if path.suffix.lower() == ".zip" else path.parent.name)
+        """The title of a WhatsApp chat, which stands in the file's name alone."""
+        self._file = file
+        self._on_disk = on_disk
+        super().__init__(path, size)
+
+    def version(self) -> str:
+        return _version(os.fstat(self._on_disk.fileno()))
+
+    def _read(self, zone: tzinfo | None, *, day_first: bool | None) -> Iterator[Record]:
+        if self.app is App.TELEGRAM:
+            yield from telegram.read(self._chunks(self._file), zone)
+        else:
+            yield from whatsapp.read(self._again, self._title, zone, day_first=day_first)
+
+    def _again(self) -> Iterator[bytes]:
+        self.done = 0
+        yield from self._chunks(self._file)
+
+
+class _Pages(Export):
+    """An export of pages: of one chat, or of an account with a folder for each chat."""
+
+    def __init__(self, path: Path, folders: dict[str, list[str]]) -> None:
+        """`folders` has the names of the pages of each chat, by the path of its folder."""
+        self._folders = folders
+        self._root = path
+        super().__init__(path, sum(found.st_size for found in self._stats()))
+
+    def version(self) -> str:
+        try:
+            versions = "\n".join(map(_version, self._stats()))
+        except OSError:
+            raise ExportUnfinished from None
+        return hashlib.blake2b(versions.encode(), digest_size=16).hexdigest()
+
+    def _stats(self) -> Iterator[os.stat_result]:
+        for place, names in self._folders.items():
+            for name in names:
+                yield (self._root / place / name).stat(follow_symlinks=False)
+
+    def _read(self, zone: tzinfo | None, *, day_first: bool | None) -> Iterator[Record]:  # noqa: ARG002  # its dates are of one form
+        yield from telegram_html.read(
+            [
+                telegram_html.Folder(place, self._pages(place, names))
+                for place, names in self._folders.items()
+            ],
+            zone,
+        )
+
+    def _pages(self, place: str, names: list[str]) -> Iterator[Iterator[bytes]]:
+        for name in names:
+            try:
+                file = _in_folder(self._root, place, name)
+            except OSError:  # it was there a moment ago
+                raise ExportUnfinished from None
+            with file:
+                yield self._chunks(file)
+
+
+def _version(found: os.stat_result) -> str:
+    return f"{found.st_dev} {found.st_ino} {found.st_size} {found.st_mtime_ns}"
+
+
+def _in_folder(root: Path, place: str, name: str) -> BinaryIO:
+    """A file of an export's folder. On the way to it no link is followed. Raises NotAnExport or
+    OSError."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+    with contextlib.ExitStack() as opened:
+        at = os.open(root, flags | os.O_DIRECTORY)
+        opened.callback(os.close, at)
+        for part in place.split("/")[:-1]:
+            at = os.open(part, flags | os.O_DIRECTORY, dir_fd=at)
+            opened.callback(os.close, at)
+        return _regular(os.open(name, flags | os.O_NONBLOCK, dir_fd=at), name)
 
 
 class Found(NamedTuple):
@@ -110,17 +193,17 @@ def nearby(folders: Iterable[Path]) -> list[Found]:
         for one in _listed(folder)
         if (
             one.is_dir(follow_symlinks=False)
-            and any(name in _names(one.path) for name in (_RESULT, _CHAT))
+            and any(name in _names(one.path) for name in (_RESULT, _CHAT, _PAGE, _ACCOUNT))
         )
         or (one.is_file(follow_symlinks=False) and _EXPORT.fullmatch(one.name))
     ]
     return sorted(found, key=lambda one: -one.at)[:MAX_FOUND]
 
 
-def _listed(folder: Path | str) -> list[os.DirEntry[str]]:
+def _listed(folder: Path | str, *, most: int = MAX_ENTRIES) -> list[os.DirEntry[str]]:
     """The first entries of a folder; none if it cannot be read."""
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
-        return list(itertools.islice(entries, MAX_ENTRIES))
+        return list(itertools.islice(entries, most))
     return []
 
 
@@ -139,12 +222,16 @@ def open_export(path: Path) -> Iterator[Export]:
             place = path.resolve(strict=True)  # the person may name a link; the export may not
             if place.is_dir():
                 place = place / _chosen([one.name for one in place.iterdir()])
+            pages = _pages_at(place) if place.name in (_PAGE, _ACCOUNT) else None
             file = opened.enter_context(_open(place))
         except OSError as error:
             raise NotAnExport(f"{path}: {error.strerror}") from None
+        if pages is not None:
+            yield pages
+            return
         size = os.fstat(file.fileno()).st_size
         if place.suffix.lower() != ".zip":
-            yield Export(place, place.name, file, size, file)
+            yield _OneFile(place, place.name, file, size, file)
             return
         try:
             archive = opened.enter_context(zipfile.ZipFile(file))
@@ -154,15 +241,19 @@ def open_export(path: Path) -> Iterator[Export]:
             raise BrokenExport(str(error)) from None
         name = member.filename.rpartition("/")[2]
         # The archive's own reader ends at the size that the member is said to have.
-        yield Export(place, name, content, member.file_size, file)
+        yield _OneFile(place, name, content, member.file_size, file)
 
 
 def _open(place: Path) -> BinaryIO:
     """A regular file; nothing that a link leads to, and no device that would block."""
     descriptor = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    return _regular(descriptor, place.name)
+
+
+def _regular(descriptor: int, name: str) -> BinaryIO:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise NotAnExport(f"{place}: it is no file")
+        raise NotAnExport(f"{name}: it is no file")
     return os.fdopen(descriptor, "rb")
 
 
@@ -175,9 +266,40 @@ def _chosen(names: list[str]) -> str:
         return texts[0]
     if texts:
         raise NotAnExport("several chats are in this folder: give the file of one")
-    if "messages.html" in names:
-        raise NotAnExport("it is HTML: in Telegram, choose the format JSON")
-    raise NotAnExport(f"neither {_RESULT} nor a chat of WhatsApp is in it")
+    for page in (_PAGE, _ACCOUNT):
+        if page in names:
+            return page
+    raise NotAnExport(f"neither {_RESULT} nor {_PAGE} nor a chat of WhatsApp is in it")
+
+
+def _pages_at(place: Path) -> _Pages:
+    """The pages of a chat, of which this is the first, or of an account. Raises NotAnExport."""
+    root = place.parent
+    found = {"": _pages_in(root)}
+    if place.name == _ACCOUNT:
+        chats = root / "chats"
+        entries = [] if chats.is_symlink() else _listed(chats, most=MAX_MEMBERS)
+        numbered = [
+            (int(number[1]), one)
+            for one in entries
+            if (number := _CHAT_FOLDER.fullmatch(one.name)) and one.is_dir(follow_symlinks=False)
+        ]
+        found = {
+            f"chats/{one.name}/": _pages_in(one.path)
+            for _, one in sorted(numbered, key=lambda pair: pair[0])
+        }
+    if not any(found.values()):
+        raise NotAnExport("no page with messages is in it")
+    return _Pages(root, found)
+
+
+def _pages_in(folder: Path | str) -> list[str]:
+    numbered = [
+        (int(number[1] or 1), one.name)
+        for one in _listed(folder, most=MAX_MEMBERS)
+        if (number := _PAGES.fullmatch(one.name)) and one.is_file(follow_symlinks=False)
+    ]
+    return [name for _, name in sorted(numbered)]
 
 
 def _member(archive: zipfile.ZipFile) -> zipfile.ZipInfo:
@@ -206,8 +328,8 @@ def _app(name: str) -> App:
         case "txt":
             return App.WHATSAPP
         case "html":
-            raise NotAnExport("it is HTML: in Telegram, choose the format JSON")
-    raise NotAnExport(f"{name}: neither .json nor .txt nor .zip")
+            raise NotAnExport(f"{name}: unpack the archive, and give its folder")
+    raise NotAnExport(f"{name}: neither .json nor .html nor .txt nor .zip")
 
 
 def _title(name: str, around: str) -> str:

@@ -1,8 +1,8 @@
 """Does what the page asks about chats of other messengers.
 
 The person names an export by its place on this machine, as for the command: the client reads it
-there, so an export of any size is never copied, and its files lie beside it. Only the person can ask
-(doors); of a file that is no export they are told nothing but that.
+there, so an export of any size is never copied, and its files lie beside it. Only the person can
+ask (doors); of a file that is no export they are told nothing but that.
 """
 
 from __future__ import annotations
