@@ -10,7 +10,6 @@ that made them, and rebuilds its index if that is not the present one (`renew`).
 
 from __future__ import annotations
 
-import functools
 import unicodedata
 from typing import TYPE_CHECKING
 
@@ -28,6 +27,9 @@ _INDEXES = {
 }
 """The indexes of a vault, each with the words that it holds."""
 
+MAX_FORMS = 16_384
+"""The most characters whose forms are kept in memory: more than people write with, and far fewer
+than there are."""
 _LETTERS = str.maketrans(
     {
         **dict.fromkeys("يىئ", "ی"),
@@ -48,7 +50,7 @@ def words(text: str) -> list[str]:
     or under a letter are left out, digits of all scripts become 0 to 9, and case does not count
     (Unicode, forms NFKD and casefold).
     """
-    return "".join(map(_shown, _plain(text))).split()
+    return _search_form(text).split()
 
 
 def places(text: str) -> list[tuple[int, int, str]]:
@@ -57,10 +59,10 @@ def places(text: str) -> list[tuple[int, int, str]]:
     found: list[tuple[int, int, str]] = []
     begin, end, word = 0, 0, ""
     for place, letter in enumerate(text):
-        plain = _plain(letter)
+        plain = _search_form(letter)
         if word and not plain:  # a mark over the letter before it
             end = place + 1
-        for one in map(_shown, plain):
+        for one in plain:
             if one == " ":
                 found += [(begin, end, word)] if word else []
                 word = ""
@@ -70,12 +72,28 @@ def places(text: str) -> list[tuple[int, int, str]]:
     return [*found, (begin, end, word)] if word else found
 
 
-def _plain(text: str) -> str:
-    decomposed = unicodedata.normalize("NFKD", text.translate(_LETTERS)).translate(_LETTERS)
-    return "".join(one for one in decomposed if not unicodedata.combining(one)).casefold()
+def _search_form(text: str) -> str:
+    """A text in its search form, with spaces between words."""
+    # Of all letters above, this one alone would decompose into another than it becomes there.
+    return unicodedata.normalize("NFKD", text.replace("\u06c0", "\u0647")).translate(_FORMS)
 
 
-@functools.lru_cache(maxsize=4096)  # called with the same letters all the time
+class _Forms(dict[int, str]):
+    """The search form of each character of a decomposed text. Those of the first characters that
+    come are kept: an import folds millions of the same few."""
+
+    def __missing__(self, code: int) -> str:
+        plain = chr(code).translate(_LETTERS)
+        letters = "" if unicodedata.combining(plain or "_") else plain.casefold()
+        form = "".join(map(_shown, letters))
+        if len(self) < MAX_FORMS:
+            self[code] = form
+        return form
+
+
+_FORMS = _Forms()
+
+
 def _shown(letter: str) -> str:
     """The search form of a letter or a digit. Anything else separates words."""
     digit = unicodedata.decimal(letter, None)
