@@ -113,6 +113,12 @@ MUTANTS = [
         ],
     ),
     Mutant(
+        "an import goes online",
+        "    session.with_client(args, preview if args.preview else work, is_online=False)\n",
+        "    session.with_client(args, preview if args.preview else work)\n",
+        ["test_import_networks.py::test_no_packet_leaves_during_previews_and_imports"],
+    ),
+    Mutant(
         "an import that was stopped goes on",
         "        if self._is_stopped:\n",
         "        if False:\n",
