@@ -170,8 +170,12 @@ async def test_person_brings_chats_along_by_the_page_and_reads_them(
         assert await tab.locator("dialog[open] .notice").is_visible()
         assert await faults(tab) == []
         assert [one.title for one in alice.imports.all()] == ["سارا"]
+        await tab.evaluate("document.querySelector('dialog[open]').close()")
+        await tab.fill("nav input[type=search]", "كتاب")
+        await tab.locator("room-find a mark", has_text="کتاب").click()
+        await tab.locator("dialog[open] article", has_text="کتاب‌های علی").wait_for()
         await tab.locator("dialog[open] .bad").click()
         await tab.locator(".question .bad").click()
-        await tab.locator("dialog[open] .way").wait_for(state="detached")
+        await tab.locator("dialog[open]").wait_for(state="detached")
         assert alice.imports.all() == []
         assert window.console == []

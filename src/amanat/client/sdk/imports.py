@@ -112,6 +112,15 @@ class Result(NamedTuple):
         return self._asdict()
 
 
+class _Counted(NamedTuple):
+    """The names of a chat's authors, the number of its messages, and their first and last time."""
+
+    names: dict[str, str]
+    many: int
+    first_at: int
+    last_at: int
+
+
 class _Taking:
     """An import under way."""
 
@@ -228,8 +237,8 @@ class Imports:
         self._unit = run.unit
         self._vault = run.parts.vault
         self._rules = Imported(run.parts.vault)
-        self._counted: dict[int, dict[str, str]] = {}
-        """The names of chats, as long as nothing has changed."""
+        self._counted: dict[int, _Counted] = {}
+        """Chats that were counted, as long as nothing has changed."""
 
     async def preview(
         self,
@@ -295,8 +304,7 @@ class Imports:
         return self._chat(self._rules.chat(chat), self._rules.chats())
 
     def _chat(self, row: ChatRow, rows: list[ChatRow]) -> ImportedChat:
-        names = self._names(row.id)
-        many, first_at, last_at = self._rules.extent(row.id)
+        names, many, first_at, last_at = self._count(row.id)
         before = [
             one.id
             for one in rows
@@ -340,9 +348,12 @@ class Imports:
         return [_message(one, head, names) for one in found]
 
     def _names(self, chat: int) -> dict[str, str]:
-        """The names of a chat's authors: to count them, the vault goes through all messages."""
+        return self._count(chat).names
+
+    def _count(self, chat: int) -> _Counted:
+        """A chat, counted once: for this the vault goes through all of its messages."""
         if chat not in self._counted:
-            self._counted[chat] = self._rules.names(chat)
+            self._counted[chat] = _Counted(self._rules.names(chat), *self._rules.extent(chat))
         return self._counted[chat]
 
     def search(

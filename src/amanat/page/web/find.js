@@ -126,6 +126,19 @@ export class RoomFind extends HTMLElement {
   }
 
   /**
+   * Chats that were brought along have results of their own.
+   * @param {number} turn @param {string} wanted @param {HTMLElement} status
+   */
+  async #seekBrought(turn, wanted, status) {
+    const found = await store.ask("search imported", { words: wanted, many: 9 }).catch(() => []);
+    if (!found.length) return;
+    const { broughtRows } = await import("./imports.js");
+    if (turn !== this.#turn) return;
+    this.append(titled(...broughtRows(found)));
+    status.textContent = "";
+  }
+
+  /**
    * @param {number} turn
    * @param {string} wanted
    * @param {HTMLElement} under
@@ -141,6 +154,7 @@ export class RoomFind extends HTMLElement {
       found = []; // no word in it yet, or the line is gone
     }
     if (turn !== this.#turn) return;
+    if (before === undefined) void this.#seekBrought(turn, wanted, status);
     const rows = found.flatMap((one) => {
       const chat = store.chats.get(one.chat);
       return chat ? [row(chat, one.id, excerpt(one), one.sent_at)] : [];

@@ -1,8 +1,9 @@
 /** The chats that the person brought along from other messengers: a list, a search, and reading. */
 
-import { shortMoment } from "./days.js";
+import { shortly, shortMoment } from "./days.js";
 import { make } from "./dom.js";
 import { excerpt } from "./find.js";
+import { icon } from "./icons.js";
 import { dotted, showImport, span, under, underWay } from "./importing.js";
 import { events, kinds, more } from "./more.js";
 import { button, buttons, confirm, field, hint, part, says, way } from "./parts.js";
@@ -22,11 +23,37 @@ import { words } from "./words.js";
  * }} Said
  */
 
+/** @typedef {Said & { marks: [number, number][] }} Hit */
+
 const APPS = /** @type {Record<string, string>} */ ({ telegram: "Telegram", whatsapp: "WhatsApp" });
 /** How many messages are asked for at once. */
 const MANY = 50;
 /** How long somebody has stopped typing before it is searched. */
 const TYPING_MS = 250;
+
+/**
+ * The title and the rows of results among them, in the search of all conversations.
+ * @param {Hit[]} hits @returns {[string, Node[]]}
+ */
+export function broughtRows(hits) {
+  const rows = hits.map((one) =>
+    make(
+      "a",
+      {
+        href: "#",
+        onclick: (/** @type {Event} */ event) => {
+          event.preventDefault();
+          showImported(one.chat, one.title, one);
+        },
+      },
+      make("span", { className: "face face-0", ariaHidden: "true" }, icon("file")),
+      make("b", {}, bdi(one.title)),
+      make("time", {}, shortly(one.at)),
+      make("p", { dir: "auto" }, ...excerpt(one)),
+    )
+  );
+  return [more.imports, rows];
+}
 
 export function showImports() {
   const found = make("div"), search = field(more.importSearch, { type: "search" });
@@ -37,7 +64,7 @@ export function showImports() {
     clearTimeout(asking);
     const mine = ++turn, wanted = search.input.value.trim();
     asking = setTimeout(async () => {
-      /** @type {(Said & { marks: [number, number][] })[]} */
+      /** @type {Hit[]} */
       const hits = wanted
         ? await store.ask("search imported", { words: wanted, many: MANY }).catch(() => [])
         : [];
