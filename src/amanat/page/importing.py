@@ -2,7 +2,7 @@
 
 The person names an export by its place on this machine, as for the command: the client reads it
 there, so an export of any size is never copied, and its files lie beside it. Only the person can
-ask (doors); of a file that is no export they are told nothing but that.
+ask (doors); of a file that is no export they are told no word that is in it.
 """
 
 from __future__ import annotations

@@ -21,6 +21,13 @@ import { words } from "./words.js";
  * @typedef {{ path: string, day_first: boolean | null }} Export
  */
 
+/** Where other programs have their exports, in their English. */
+const MENUS = {
+  all: bdi("Settings → Advanced → Export Telegram data"),
+  one: bdi("⋮ → Export chat history"),
+  whatsapp: bdi("⋮ → More → Export chat"),
+};
+
 export function showImport() {
   const place = field(more.importPath, { dir: "ltr", maxLength: 4096 });
   show({
@@ -29,7 +36,7 @@ export function showImport() {
       /** @type {{ path: string, name: string, at: number }[]} */
       const found = await store.ask("exports");
       return [
-        says(more.importHow),
+        says(...fill(more.importHow, MENUS)),
         ...(found.length
           ? [
             part(

@@ -71,7 +71,7 @@ export function showImports() {
       if (mine !== turn) return;
       const rows = hits.map((one) =>
         way(
-          [bdi(one.title), " ", ...excerpt(one), ...under(shortMoment(one.at))],
+          [make("b", {}, bdi(one.title)), " ", ...excerpt(one), ...under(shortMoment(one.at))],
           () => showImported(one.chat, one.title, one),
           `hit ${one.row}`,
         )

@@ -8,7 +8,7 @@ export const words = {
   importBegin: "Bring chats along",
   importNone: "You have not brought any chats along yet.",
   importHow:
-    "In Telegram Desktop choose Settings → Advanced → Export Telegram data, or ⋮ → Export chat history, and the format JSON, which holds more than HTML. In WhatsApp choose ⋮ → More → Export chat. Then choose the export here; it stays where it is.",
+    "In Telegram Desktop choose {all} or, in one chat, {one}, and the format JSON, which holds more than HTML. In WhatsApp choose {whatsapp}. Then choose the export here; it stays where it is.",
   importFound: "In your downloads",
   importPath: "Place of the export: its folder, file or ZIP archive",
   importLook: "Look into it",

@@ -11,7 +11,7 @@ export const words = {
   importBegin: "آوردن گفتگوها",
   importNone: "هنوز گفتگویی نیاورده‌اید.",
   importHow:
-    "در تلگرام دسکتاپ «Settings → Advanced → Export Telegram data» یا «⋮ → Export chat history» را بزنید و قالب JSON را برگزینید که بیش از HTML در خود دارد. در واتس‌اپ «⋮ → More → Export chat» را بزنید. سپس خروجی را این‌جا برگزینید؛ خودِ آن سر جایش می‌ماند.",
+    "در تلگرام دسکتاپ {all} یا در یک گفتگو {one} را بزنید و قالب JSON را برگزینید که بیش از HTML در خود دارد. در واتس‌اپ {whatsapp} را بزنید. سپس خروجی را این‌جا برگزینید؛ خودِ آن سر جایش می‌ماند.",
   importFound: "در دانلودهای شما",
   importPath: "جای خروجی: پوشه، پرونده یا بایگانی ZIP آن",
   importLook: "نگاهی به آن",
