@@ -940,7 +940,8 @@ def _brought(stage: Stage) -> dict[str, Any]:
         | {"forwarded_from": NAMES[stage.language][1] if row % 9 == 0 else ""}
         for row, name in enumerate(names)
     ]
-    messages[-1] |= {"is_own": True, "edited_at": now}
+    quote = {"sender": names[-9], "kind": "text", "text": texts[0]}
+    messages[-1] |= {"is_own": True, "edited_at": now, "quote": quote}
     messages[-2] |= {"kind": "photo"}
     messages[-3] |= {"kind": "file", "extra": "map (2).pdf", "text": ""}
     messages[-4] |= {"kind": "service", "text": "", "extra": f"edit_group_title {stage.group}"}

@@ -101,6 +101,20 @@ async def test_import_tells_how_far_it_is_and_goes_on_after_it_was_stopped(
     assert [one.messages for one in alice.client.imports.all()] == [200, 2]
 
 
+async def test_answered_words_stand_above_their_answer(world: World, tmp_path: Path) -> None:
+    page = Page(await world.person("alice"))
+    said = [
+        message(0, "سلام" * 100),
+        message(2, "x", reply_to_message_id=0),
+        message(3, "y", reply_to_message_id=77),
+    ]
+    (tmp_path / "result.json").write_bytes(as_bytes(account(chat(*said), chat(message(77), id=8))))
+    await page.ask("import", path=str(tmp_path))
+    first, second, third = await page.ask("imported messages", chat=1)
+    assert (first["quote"], third["quote"]) == (None, None)  # that one is of another chat
+    assert second["quote"] == {"sender": "Babak", "kind": "text", "text": "سلام" * 50}
+
+
 async def test_names_of_a_chat_are_right_after_every_import(world: World, tmp_path: Path) -> None:
     page = Page(await world.person("alice"))
     file = tmp_path / "result.json"

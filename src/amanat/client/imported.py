@@ -189,6 +189,17 @@ class Imported:
         )
         return _messages(rows)[::-1]
 
+    def numbered(self, chat: int, numbers: Sequence[int]) -> list[MessageRow]:
+        """The messages of a chat that have these numbers, at most MAX_STRETCH."""
+        asked = numbers[:MAX_STRETCH]
+        holes = ", ".join("?" * len(asked))
+        rows = self._read.execute(
+            f"SELECT {_FIELDS} FROM imported_message AS m"  # noqa: S608  # holes alone
+            f" WHERE m.chat = ? AND m.number IN ({holes})",
+            (chat, *asked),
+        )
+        return _messages(rows)
+
     def find(
         self, words: str, *, chat: int | None, before: int | None, many: int
     ) -> list[MessageRow]:

@@ -22,9 +22,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from amanat.client.sdk.client import Client
+    from amanat.client.sdk.imports import ImportedMessage
 
 PLACES = ("", "Telegram Desktop")
 """The folders of the downloads in which Telegram Desktop and browsers leave exports."""
+QUOTE_CHARS = 200
+"""The most characters of an answered message that are shown, on one line."""
 _FILE = "file://"
 
 
@@ -114,7 +117,19 @@ class Importing:
             part = self._imports.last(ask.chat, many=ask.many, before=ask.before)
         else:
             part = self._imports.after(ask.chat, ask.after, many=ask.many)
-        return [one.as_json() for one in part]
+        answered = self._imports.answered(part)
+        return [
+            one.as_json()
+            | {"quote": None if one.reply_to is None else _quote(answered.get(one.reply_to))}
+            for one in part
+        ]
+
+
+def _quote(one: ImportedMessage | None) -> dict[str, str] | None:
+    """The sender and the first words of a message that was answered."""
+    if one is None:
+        return None
+    return {"sender": one.sender, "kind": one.kind, "text": one.text[:QUOTE_CHARS]}
 
 
 def place_of(text: str) -> Path:

@@ -16,7 +16,7 @@ from amanat.importing.source import open_export
 from amanat.importing.survey import Survey, Surveyor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
     from datetime import tzinfo
     from pathlib import Path
 
@@ -346,6 +346,16 @@ class Imports:
         head, names = self._rules.chat(chat), self._names(chat)
         found = self._rules.stretch(chat, after=row, many=many)
         return [_message(one, head, names) for one in found]
+
+    def answered(self, messages: Sequence[ImportedMessage]) -> dict[int, ImportedMessage]:
+        """The messages that some messages of one chat answer, by their numbers."""
+        numbers = {one.reply_to for one in messages if one.reply_to is not None}
+        if not numbers:
+            return {}
+        chat = messages[0].chat
+        row, names = self._rules.chat(chat), self._names(chat)
+        found = self._rules.numbered(chat, sorted(numbers))
+        return {one.number: _message(one, row, names) for one in found}
 
     def _names(self, chat: int) -> dict[str, str]:
         return self._count(chat).names

@@ -20,6 +20,7 @@ import { words } from "./words.js";
  * @typedef {{
  *   row: number, chat: number, title: string, sender: string, is_own: boolean, at: number,
  *   edited_at: number | null, text: string, kind: string, extra: string, forwarded_from: string,
+ *   quote?: { sender: string, kind: string, text: string } | null,
  * }} Said
  */
 
@@ -230,13 +231,24 @@ function article(one) {
   if (kind === "service") {
     return make("p", { className: "hint", "data-row": row }, ...event(sender, extra), " · ", time);
   }
-  const name = /** @type {Record<string, string>} */ (kinds)[kind];
+  const named = /** @type {Record<string, string>} */ (kinds), name = named[kind];
+  const { quote } = one;
   return make(
     "article",
     { className: is_own ? "own" : "", "data-row": row },
     make("b", {}, bdi(sender || one.title)),
     ...(forwarded_from
       ? [make("small", {}, ...fill(more.importForwarded, { who: bdi(forwarded_from) }))]
+      : []),
+    ...(quote
+      ? [
+        make(
+          "div",
+          { className: "quote" },
+          make("span", {}, bdi(quote.sender)),
+          make("span", { dir: "auto" }, quote.text || (named[quote.kind] ?? "")),
+        ),
+      ]
       : []),
     ...(name ? [make("p", {}, make("small", {}, name), extra ? " " : "", bdi(extra))] : []),
     ...(text ? [make("p", {}, text)] : []),
