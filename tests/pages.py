@@ -229,7 +229,7 @@ async def until(client: Client, is_so: Callable[[], bool]) -> None:
 
 
 async def faults(tab: Page) -> list[str]:
-    """The faults that axe finds in what is shown: in the sheet, if there is one over the page. It is
+    """The faults that axe finds in what is shown, or in the sheet over it, if there is one. It is
     not sure of a text that has the colour of its background, for that might be meant: we mean none.
     Where the colours are the browser's, it takes the background for white."""
     axe = Axe()
