@@ -462,6 +462,16 @@ async def voice_recording(stage: Stage) -> None:
     await stage.tab.locator(".recording .level").wait_for()
 
 
+@screen("talk")
+async def picture_by_camera(stage: Stage) -> None:
+    await stage.open(stage.friend)
+    # A phone has its own way to the camera, and no button for it.
+    await stage.tab.evaluate(
+        "import(new URL('camera.js', location.href)).then((one) => { one.takePicture(); })"
+    )
+    await stage.tab.locator("dialog.question video").wait_for()
+
+
 async def _a_picture_and_a_file(stage: Stage) -> None:
     notes, made = stage.alice.notes(), io.BytesIO()
     Image.linear_gradient("L").save(made, "PNG")

@@ -103,6 +103,35 @@ async def test_a_file_goes_up_from_the_page_and_one_that_came_is_fetched_and_sav
         assert "fdp.exe" in await line.inner_text()
 
 
+@pytest.mark.parametrize("language", ["en", "fa"])
+@in_a_loop
+async def test_a_picture_of_the_camera_is_sent_once_one_is_content_with_it(
+    tmp_path: Path, relay: RelayProcess, language: str
+) -> None:
+    async with talking(tmp_path, relay, language) as talk:
+        tab, asked = talk.tab, talk.tab.locator("dialog.question[open]")
+        await tab.locator("button.camera").click()
+        await asked.locator("video").wait_for()
+        assert await faults_in_both_themes(tab) == []
+        await asked.locator(".good").click()  # take it,
+        await asked.locator(".answers button").nth(2).click()  # and another,
+        await asked.locator(".answers button").nth(1).click()
+        assert await asked.locator(".answers button").count() == 3
+        assert not files_of(talk.maryam, "alice")
+        await asked.locator(".good").click()  # and send that
+        await tab.locator("article.own .picture").wait_for()
+        await until(talk.maryam, lambda: len(files_of(talk.maryam, "alice")) == 1)
+        (sent,) = files_of(talk.maryam, "alice")
+        assert sent.kind == "picture"
+        with Image.open(await sent.save(tmp_path / "saved")) as image:
+            assert image.getextrema() != ((0, 0), (0, 0), (0, 0))  # it shows something
+        await tab.locator("button.camera").click()
+        await asked.locator("video").wait_for()
+        await tab.keyboard.press("Escape")
+        await asked.wait_for(state="hidden")
+        assert len(files_of(talk.alice, "مریم")) == 1
+
+
 @in_a_loop
 async def test_files_are_dropped_and_pasted_and_an_empty_one_is_a_file_too(
     tmp_path: Path, relay: RelayProcess

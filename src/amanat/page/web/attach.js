@@ -1,7 +1,7 @@
-/** The ways by which a file gets into a conversation: picked, dropped, pasted, or spoken. */
+/** The ways by which a file gets into a conversation: picked, dropped, pasted, taken by the camera, or spoken. */
 
 import { find, isCovered, make } from "./dom.js";
-import { icon } from "./icons.js";
+import { icon, iconButton } from "./icons.js";
 import { words } from "./words.js";
 
 /** Whether something that is drawn over the page or pasted holds files. @param {DataTransfer | null} data */
@@ -18,6 +18,19 @@ export function takeVoice(pressed) {
     title: words.record,
   }, icon("mic"));
   button.addEventListener("click", pressed);
+  find("form.composer", HTMLFormElement).append(button);
+}
+
+/**
+ * Let pictures be taken, if there is a camera. A phone offers its own when files are picked.
+ * @param {() => void} pressed
+ */
+export async function takePictures(pressed) {
+  const devices = await navigator.mediaDevices?.enumerateDevices() ?? [];
+  const hasCamera = devices.some(({ kind }) => kind === "videoinput");
+  if (!hasCamera || !matchMedia("(pointer: fine)").matches) return;
+  const button = iconButton("camera", words.fromCamera, pressed);
+  button.classList.add("camera");
   find("form.composer", HTMLFormElement).append(button);
 }
 

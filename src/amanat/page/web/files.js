@@ -120,9 +120,10 @@ function newAlbum() {
  * @param {() => { text: string, reply_to: string | null, giveBack: (why?: unknown) => void }} take
  * @param {Carried | undefined} carried
  * @param {(why: unknown) => void} refused told why one was not sent
+ * @param {"picture" | ""} [chosen] how pictures are sent, if the person need not be asked
  */
-export async function bringAll(chat, files, take, carried, refused) {
-  const how = await howToSend(chat, files).catch(refused);
+export async function bringAll(chat, files, take, carried, refused, chosen = "") {
+  const how = chosen || await howToSend(chat, files).catch(refused);
   if (!how) return;
   const all = files.map((file) => {
     const stop = new AbortController(), { name, size } = file;

@@ -53,6 +53,10 @@ export const words = {
   importOlder: "Older messages",
   importNewer: "Newer messages",
   importForwarded: "from {who}",
+  // The camera
+  camera: "A picture by the camera",
+  takePicture: "Take the picture",
+  takeAnother: "Take another",
 };
 
 /** What stands beside the words of an imported message, by its kind. */

@@ -55,6 +55,10 @@ export const words = {
   importOlder: "پیام‌های پیش‌تر",
   importNewer: "پیام‌های پس‌تر",
   importForwarded: "از {who}",
+  // The camera
+  camera: "عکس با دوربین",
+  takePicture: "گرفتن عکس",
+  takeAnother: "گرفتن عکسی دیگر",
 };
 
 /** @type {typeof English.kinds} */

@@ -1,5 +1,6 @@
 /** Reads a code from a picture or with the camera: the browser opens it, the client finds the code. */
 
+import { look } from "./camera.js";
 import { make } from "./dom.js";
 import { button, buttons, hint } from "./parts.js";
 import { act } from "./sheet.js";
@@ -100,16 +101,7 @@ function shades(picture, part, scale) {
  * @param {(link: string) => void} found
  */
 async function watch(place, found) {
-  const stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } })
-    .catch(() => {
-      throw new Error("no-camera");
-    });
-  const video = /** @type {HTMLVideoElement} */ (make("video", {
-    srcObject: stream,
-    muted: true,
-    playsInline: true,
-    ariaLabel: words.fromCamera,
-  }));
+  const { video, end } = await look();
   place.append(video);
   try {
     await video.play();
@@ -119,7 +111,6 @@ async function watch(place, found) {
       await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
     }
   } finally {
-    for (const track of stream.getTracks()) track.stop();
-    video.remove();
+    end();
   }
 }

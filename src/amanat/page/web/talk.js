@@ -1,7 +1,7 @@
 /** The open conversation: its history, the box, and what one can do with its messages. */
 
 import { Actions } from "./actions.js";
-import { takeFiles, takeVoice } from "./attach.js";
+import { takeFiles, takePictures, takeVoice } from "./attach.js";
 import { Composer } from "./composer.js";
 import { find, isCovered } from "./dom.js";
 import { Drag } from "./drag.js";
@@ -49,6 +49,7 @@ export class Talk {
     actions.explain = (sentence) => composer.explain(sentence);
     actions.refused = (why) => composer.explain(fault(why));
     takeFiles((files) => void this.#bring(files));
+    void takePictures(() => void this.#picture().catch((why) => actions.refused(why)));
     takeVoice(() => void this.#record(line).catch((why) => actions.refused(why)));
     composer.show = (id) => void history.show(id).catch((why) => actions.refused(why));
     composer.neighbour = neighbour;
@@ -88,14 +89,24 @@ export class Talk {
     });
   }
 
-  /** Have these files sent here, one after the other. @param {File[]} files */
-  async #bring(files) {
+  /** Have a picture sent here that the camera takes. */
+  async #picture() {
+    const chat = this.#open?.chat, { takePicture } = await import("./camera.js");
+    const picture = await takePicture();
+    if (picture && chat === this.#open?.chat) await this.#bring([picture], "picture");
+  }
+
+  /**
+   * Have these files sent here, one after the other.
+   * @param {File[]} files @param {"picture" | ""} [how] without it the person is asked
+   */
+  async #bring(files, how) {
     const chat = this.#open?.chat;
     if (!chat) return;
     const { bringAll } = await import("./files.js");
     this.#composer.explain("");
     const refused = (/** @type {unknown} */ why) => this.#actions.refused(why);
-    await bringAll(chat, files, () => this.#composer.take(), history.carried, refused);
+    await bringAll(chat, files, () => this.#composer.take(), history.carried, refused, how);
   }
 
   /** Record a voice note. @param {Line} line */

@@ -560,7 +560,7 @@ export const faults = {
   "no-file": "This message is not a file.",
   "no-code":
     "No code was found in this picture. Show it larger and sharper, or paste the link instead.",
-  "no-camera": "The browser does not give the page the camera. Use a picture, or paste the link.",
+  "no-camera": "The browser does not give the page the camera. Choose a picture instead.",
   "no-microphone":
     "The browser does not give the page the microphone. Allow it beside the address of the page, and see that one is plugged in.",
   "no-recorder":
