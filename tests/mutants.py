@@ -57,6 +57,50 @@ class BrokenMutant(Exception):  # noqa: N818  # what happened, as all our errors
 
 MUTANTS = [
     Mutant(
+        "the header of an archive can be changed",
+        "        self._head = hashlib.sha256(head).digest()\n",
+        '        self._head = b""\n',
+        ["test_archive.py::test_header_does_not_change_unnoticed"],
+    ),
+    Mutant(
+        "a backup takes its name without having been restored",
+        "    found = check(draft, folder, key, now=now, told=told)\n",
+        '    found = Found("", now, 0, 0, {}, 0)\n',
+        ["test_backup.py::test_disk_that_gives_back_something_else_is_found_out"],
+    ),
+    Mutant(
+        "a backup outlives texts of a short life",
+        '_IS_SHORT = "m.life_s > 0 AND m.life_s < ?1"\n',
+        '_IS_SHORT = "m.life_s > ?1 AND m.life_s < 0"\n',
+        ["test_backup.py::test_deleted_expired_and_short_lived_texts_are_left_out"],
+    ),
+    Mutant(
+        "the contents that kept backups name go",
+        "            if path.name not in named:\n",
+        "            if path.name in named:\n",
+        [
+            "test_backup.py::test_content_is_written_once_and_goes_with_the_last_backup_that_names_it"
+        ],
+    ),
+    Mutant(
+        "any words show that the phrase was noted",
+        "            if not 1 <= place <= phrases.WORDS or phrases.word_of(said) != right[place - 1]:\n",
+        "            if not 1 <= place <= phrases.WORDS:\n",
+        ["test_backup.py::test_words_of_the_phrase_are_asked_for"],
+    ),
+    Mutant(
+        "a restored profile does not ask to be let in",
+        "now = {State.ACTIVE: State.ASTRAY, ",
+        "now = {State.ACTIVE: State.LEFT, ",
+        ["test_restore.py::test_everything_said_is_there_at_once"],
+    ),
+    Mutant(
+        "a restored profile never believes that it is in a group again",
+        "        self._recalled.forget(unit, gid)\n        self._roster.forget_group(gid)\n",
+        "        self._roster.forget_group(gid)\n",
+        ["test_restore.py::test_groups_that_went_on_since_the_backup_let_the_device_in"],
+    ),
+    Mutant(
         "an export names a file outside its folder",
         'return "" if ".." in parts or ":" in parts[0] else path',
         "return path",
@@ -412,8 +456,8 @@ MUTANTS = [
     ),
     Mutant(
         "a change of the passphrase believes whatever SQLCipher says of it",
-        "        found = _try_key(self.directory, change.key, self._driver)\n        if found is not None and failure is None:\n            found[0].close()\n            return None\n",
-        "        found = None\n        if failure is None:\n            return None\n",
+        "        found = _try_key(self.directory, change.key, self._driver)\n        if found is not None and failure is None:\n            found[0].close()\n",
+        "        found = None\n        if failure is None:\n",
         ["test_disk.py::test_a_passphrase_that_cannot_be_changed_for_want_of_room_is_the_old_one"],
     ),
     Mutant(

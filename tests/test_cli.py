@@ -35,7 +35,8 @@ from recordings import SILENCE, webm
 COMMANDS = (
     "init", "invite", "invites", "accept", "knocks", "visitors", "name", "contacts", "send", "read",
     "edit", "react", "forward", "delete", "export", "search", "timer", "block", "unblock", "group",
-    "import", "imported",
+    "import", "imported", "backup", "backup begin", "backup now", "backup status", "backup check",
+    "backup phrase", "backup stop", "restore",
     "group create", "group add", "group remove", "group leave", "group adds", "group offers",
     "group accept", "group decline", "group rename", "group admin", "group rejoin", "group list",
     "verify", "run", "passphrase", "wipe", "proxy", "status", "doctor", "relay", "relay init",
@@ -991,3 +992,51 @@ def test_chat_of_another_messenger_is_brought_along_and_marked(town: Town, tmp_p
     assert alice.json("imported", "1", "--delete") == {"deleted": [1]}
     assert alice("search", given="سلام").out == ""
     assert alice.json("imported", "--everything") == {"deleted": []}
+
+
+def given_by(text: str) -> str:
+    """A descriptor with this text."""
+    reading, writing = os.pipe()
+    os.write(writing, text.encode())
+    os.close(writing)
+    return str(reading)
+
+
+@pytest.mark.long
+def test_profile_is_backed_up_and_restored(town: Town, tmp_path: Path) -> None:
+    alice, bob = town.friends()
+    alice.json("send", "bob", given="hello")
+    assert bob("read").status == 0
+    stick = tmp_path / "stick"
+    assert alice.json_error("backup", "begin", str(stick)) == "bad-argument"
+    assert alice.json_error("backup", "now") == "no-backup"
+    assert "no backups are made" in alice("backup", "status").out
+    stick.mkdir()
+    begun = alice("backup", "begin", str(stick))
+    assert "write these words down" in begun.err
+    assert alice.json("backup", "begin", str(stick))["words"] == []
+    found = alice.json("backup", "begin", str(stick), "--new-phrase")
+    phrase = " ".join(found["words"])
+    made = alice("backup", "now")
+    assert "1 messages and 0 files" in made.out
+    file = alice.json("backup", "now")["file"]
+    assert alice.json("backup", "check", file)["messages"] == 1
+    assert "restored for a trial" in alice("backup", "check", str(stick)).out
+    ran = alice("backup", "status")
+    assert str(stick) in ran.out
+    assert "backup phrase" in ran.out
+    wrong = " ".join([*found["words"][:23], "zoo" if found["words"][23] != "zoo" else "art"])
+    assert alice("backup", "phrase", "--phrase-fd", given_by(wrong)).status == 2
+    assert alice.json("backup", "phrase", "--phrase-fd", given_by(phrase)) == {"is_noted": True}
+    numbers = " ".join(map(str, found["numbers"]))
+    new = town.shell("new")
+    no = new("restore", str(stick), "--phrase-fd", given_by(numbers), given="no\n")
+    assert no.status == 2
+    assert "your old device will be out" in no.err
+    assert new("restore", str(stick), "--yes", "--phrase-fd", given_by(wrong)).status == 2
+    assert not (new.profile / "vault.db").exists()
+    value = new.json("restore", str(stick), "--yes", "--phrase-fd", given_by(numbers))
+    assert (value["name"], value["waiting"]) == ("alice", ["bob"])
+    assert "hello" in new("read", "bob", "--all").out
+    assert new.json("backup", "status")["folder"] == str(stick)
+    assert new.json("backup", "stop") == {"folder": str(stick)}

@@ -98,6 +98,18 @@ PAGE = {
 NOT_ON_A_PAGE = {
     "run": "the page's process does it, as long as it runs",
     "up": "it is what opens the page",
+    **dict.fromkeys(
+        (
+            "backup begin",
+            "backup now",
+            "backup status",
+            "backup check",
+            "backup phrase",
+            "backup stop",
+            "restore",
+        ),
+        "backups are made and restored by the command line alone",
+    ),
 }
 PERSONAL = [one for one in COMMANDS if one.needs in (Needs.CLIENT, Needs.BACKGROUND)]
 FIELDS = {

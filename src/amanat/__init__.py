@@ -11,7 +11,17 @@ from __future__ import annotations
 import importlib
 
 __version__ = "0.1.0"
-__all__ = ["Chat", "Client", "Contact", "Event", "Message", "Unlock", "opens_with", "wipe"]
+__all__ = [
+    "Chat",
+    "Client",
+    "Contact",
+    "Event",
+    "Message",
+    "Unlock",
+    "opens_with",
+    "restore",
+    "wipe",
+]
 
 _HOMES = {
     "Chat": "amanat.client.sdk.chat",
@@ -21,6 +31,7 @@ _HOMES = {
     "Message": "amanat.client.sdk.views",
     "Unlock": "amanat.client.vault",
     "opens_with": "amanat.client.vault",
+    "restore": "amanat.client.sdk.backups",
     "wipe": "amanat.client.wiping",
 }
 

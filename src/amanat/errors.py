@@ -347,6 +347,24 @@ class UnknownImport(UsageError):
     hint = "`amanat imported` lists them"
 
 
+class WrongPhrase(UsageError):
+    code = "wrong-phrase"
+    text = "this recovery phrase opens no backup here"
+    hint = "give the 24 words in their order, or their numbers"
+
+
+class NewerArchive(UsageError):
+    code = "newer-archive"
+    text = "this backup was written by a newer version of Amanat"
+    hint = "install the newer version; nothing was changed"
+
+
+class NoBackup(UsageError):
+    code = "no-backup"
+    text = "there is no backup"
+    hint = "`amanat backup begin FOLDER` makes one every day"
+
+
 class OwnInvite(UsageError):
     code = "own-invite"
     text = "this invite is your own"
@@ -708,6 +726,12 @@ class DiskFull(Unavailable):
     hint = "nothing is harmed: make room, and try again"
 
 
+class FolderAway(Unavailable):
+    code = "folder-away"
+    text = "the folder of the backups is not there"
+    hint = "plug in the disk that it is on, or name another folder"
+
+
 class FileTooLarge(DiskFull):
     code = "file-too-large"
     text = "a file has reached the largest size that is allowed here"
@@ -860,6 +884,12 @@ class BlobDamaged(TrustError):
     code = "blob-damaged"
     text = "the copy of a file on this machine is damaged or missing"
     hint = "check the disk, and ask the file's sender for it again"
+
+
+class BrokenArchive(TrustError):
+    code = "broken-archive"
+    text = "this backup is damaged, and nothing of it was taken"
+    hint = "an earlier one in the same folder may be whole: `amanat backup check FILE`"
 
 
 class StoreDamaged(TrustError):

@@ -34,8 +34,10 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from amanat import _mls
-from amanat.errors import BY_CODE
+from amanat.errors import BY_CODE, EngineFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -54,6 +56,9 @@ EXT_LEAF: Final = _mls.EXT_LEAF
 """LeafNode extension that holds a client's statement about itself in its leaf."""
 OUT_OF_ORDER_TOLERANCE: Final = _mls.OUT_OF_ORDER_TOLERANCE
 """Messages of one sender that may still be read after a later one (RFC 9420, section 15.1)."""
+
+_NEXT_BYTE = 24
+"""In CBOR, the number stands in the byte after this one (RFC 8949, section 3)."""
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -487,6 +492,42 @@ def check_key_package(key_package: bytes, *, now: int) -> KeyPackageView:
     """A KeyPackage, if it is rightly signed, of a suite and shape that we use, and not out of
     date."""
     return KeyPackageView(*_call(_mls.check_key_package, key_package, now=now))
+
+
+def signer_row(private: bytes) -> tuple[bytes, bytes]:
+    """The row of the engine's state that holds the signature key with this private half (32 bytes),
+    for a vault whose engine has nothing else."""
+    public = Ed25519PrivateKey.from_private_bytes(private).public_key().public_bytes_raw()
+    pair = b"\xa3\x67private%s\x66public%s\x70signature_scheme\x67ED25519"
+    return _signer_key(public), pair % (_numbers(private), _numbers(public))
+
+
+def signer_private(fetch: Callable[[bytes], bytes | None], public: bytes) -> bytes:
+    """The private half (32 bytes) of a signature key, from the rows of the engine's state. Raises
+    EngineFailed if it is not there."""
+    row = fetch(_signer_key(public)) or b""
+    at = len(b"\xa3\x67private\x98\x20")
+    private = bytearray()
+    while at < len(row) and len(private) < len(public):
+        at += row[at] == _NEXT_BYTE
+        private += row[at : at + 1]
+        at += 1
+    if len(private) < len(public) or signer_row(bytes(private)) != (_signer_key(public), row):
+        raise EngineFailed("the signature key is not there")
+    return bytes(private)
+
+
+def _signer_key(public: bytes) -> bytes:
+    """The key of that row."""
+    return b"signer/\xa1\x65value" + _numbers(public + b"RustCryptoSignatureKey\x08\x07")
+
+
+def _numbers(data: bytes) -> bytes:
+    """Bytes as the engine writes them: as a CBOR array of numbers (RFC 8949, section 3)."""
+    short = _NEXT_BYTE  # from 24 on a number stands in a byte of its own
+    return b"\x98%c" % len(data) + b"".join(
+        bytes([one]) if one < short else bytes([short, one]) for one in data
+    )
 
 
 def peek(message: bytes) -> Header:

@@ -44,6 +44,7 @@ _CLIENT, _OPERATOR, _LAB = Needs.CLIENT, Needs.OPERATOR, Needs.LAB
 
 GROUPS = {
     "group": ("make and change groups", "ACTION"),
+    "backup": ("keep backups, made every day", "ACTION"),
     "relay": ("run a relay", "ACTION"),
     "relay cluster": ("keep a relay's drops on several machines", "ACTION"),
     "region": ("see where data rests", "ACTION"),
@@ -158,6 +159,22 @@ COMMANDS = (
     ),
     Command("group list", "groups", "list_groups", _CLIENT, "list groups", is_question=True),
     Command("verify", "people", "verify", _CLIENT, "compare safety numbers with a contact"),
+    Command("backup begin", "backups", "begin", _CLIENT, "make a backup in a folder every day"),
+    Command("backup now", "backups", "make", _CLIENT, "make a backup, and restore it for a trial"),
+    Command(
+        "backup status", "backups", "status", _CLIENT, "show how backups stand", is_question=True
+    ),
+    Command(
+        "backup check",
+        "backups",
+        "check",
+        _CLIENT,
+        "read a backup, and restore it for a trial",
+        is_question=True,
+    ),
+    Command("backup phrase", "backups", "phrase", _CLIENT, "show that you have noted the phrase"),
+    Command("backup stop", "backups", "stop", _CLIENT, "make no more backups"),
+    Command("restore", "backups", "restore", Needs.BACKGROUND, "make a profile from a backup"),
     Command("wipe", "people", "wipe", Needs.BACKGROUND, "destroy your profile on this machine"),
     Command("passphrase", "people", "passphrase", _CLIENT, "change your passphrase"),
     Command("home", "home", "home", _CLIENT, "show or choose where your data rests"),

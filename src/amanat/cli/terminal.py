@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 MAX_INPUT_BYTES = 1024 * 1024
 """Most bytes that a command reads from standard input or a file: more than any text that can be
 sent."""
+_PHRASE_WORDS = 24
 MAX_SECRET_BYTES = 4096
 """Most bytes that a command reads of a passphrase or an access code: nobody types as many."""
 
@@ -56,6 +57,29 @@ def passphrase(args: argparse.Namespace, *, is_new: bool) -> str:
         return from_descriptor(args.passphrase_fd)
     _need_terminal("--passphrase-fd")
     return _typed_twice("passphrase: ") if is_new else _typed("passphrase: ")
+
+
+def phrase(descriptor: int | None) -> str:
+    """A recovery phrase, from a descriptor or as typed: words or numbers, in one line or several.
+    They are shown while they are typed. Raises BadArgument."""
+    if descriptor is not None:
+        return from_descriptor(descriptor)
+    _need_terminal("--phrase-fd")
+    said = _ask("the 24 words of the recovery phrase, or their numbers: ").split()
+    while len(said) < _PHRASE_WORDS and (more := _ask(f"and on, from word {len(said) + 1}: ")):
+        said += more.split()
+    return " ".join(said)
+
+
+def words(descriptor: int | None, places: Sequence[int]) -> str:
+    """Some words of a recovery phrase, by their places, in two lines: the places and the words.
+    From a descriptor, or as typed. Raises BadArgument."""
+    if descriptor is not None:
+        said = from_descriptor(descriptor).split()
+    else:
+        _need_terminal("--phrase-fd")
+        said = [_ask(f"word {place}, or its number: ").strip() or "-" for place in places]
+    return " ".join(map(str, places)) + "\n" + " ".join(said)
 
 
 def next_passphrase(descriptor: int | None) -> str:

@@ -197,6 +197,10 @@ class Blob:
         length = int.from_bytes(plain[:_LENGTH_BYTES], "big")
         return plain[_LENGTH_BYTES : _LENGTH_BYTES + length]
 
+    def frames(self) -> int:
+        """How many frames it has."""
+        return os.fstat(self._handle).st_size // FRAME_BYTES
+
     def sync(self) -> None:
         """Wait until the disk has everything that was written. Raises the errors of
         `naming_faults`."""

@@ -18,6 +18,7 @@ from amanat.errors import PeerError
 from amanat.protocol.messages import decode_policy
 
 if TYPE_CHECKING:
+    from amanat.client.recalled import Recalled
     from amanat.client.unit import Unit
     from amanat.client.vault import Vault
 
@@ -41,9 +42,10 @@ class Step(NamedTuple):
 class Lineages:
     """The lineages of the groups of one vault."""
 
-    def __init__(self, vault: Vault, engine: mls.Engine) -> None:
+    def __init__(self, vault: Vault, engine: mls.Engine, recalled: Recalled) -> None:
         self._read = vault.read
         self._engine = engine
+        self._recalled = recalled
 
     # Keeping
 
@@ -123,7 +125,7 @@ class Lineages:
 
     def at(self, gid: bytes, epoch: int) -> mls.Lineage | None:
         """The group as it was in an epoch that we were in, if we can still rebuild it."""
-        if self._engine.group(gid).epoch == epoch:
+        if not self._recalled.has(gid) and self._engine.group(gid).epoch == epoch:
             return self._engine.lineage(gid)
         base = self._read.execute(
             "SELECT epoch, info, tree FROM base WHERE gid = ? AND epoch <= ?"

@@ -205,5 +205,14 @@ CREATE TABLE newest (
     identity BLOB PRIMARY KEY, generation INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 """,
+    """
+-- Groups of a restored profile as they were last known, until the engine has them again: what every
+-- member knows of a group without any of its secrets.
+CREATE TABLE recalled (
+    gid BLOB PRIMARY KEY, suite INTEGER NOT NULL, epoch INTEGER NOT NULL, state BLOB NOT NULL,
+    policy BLOB NOT NULL,
+    members BLOB NOT NULL              -- recalled.Leaves
+) STRICT, WITHOUT ROWID;
+""",
 )
 """The statements that upgrade a vault of version `BASE` to the next version, and so on."""

@@ -66,9 +66,11 @@ class Vault:
         lock: int,
         directory: Path,
         driver: Driver = sqlcipher3.Connection,
+        key: bytes = b"",
     ) -> None:
         self._db = db
         self._driver = driver
+        self._key = key
         self.read = Reader(db)
         self.directory = directory
         self._lock = lock
@@ -190,6 +192,7 @@ class Vault:
         found = _try_key(self.directory, change.key, self._driver)
         if found is not None and failure is None:
             found[0].close()
+            self._key = change.key
             return None
         # This connection would now write with one key and read with the other.
         self._db.close()
@@ -198,9 +201,23 @@ class Vault:
         failure = failure or _refusal(self.directory, DiskFailed)(str(self.directory))
         if found is None:
             raise failure
-        self._db = found[0]
+        self._db, _, self._key = found
         self.read.turn_to(self._db)
         return None if is_new else failure
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[Reader]:
+        """The vault as it is now, whatever is written meanwhile, on a connection of its own: for
+        long reading in another thread. Raises the errors of `naming_faults`."""
+        with naming_faults(self.directory):
+            db = _connect(self.directory / _DATABASE, self._key, sqlcipher3.Connection)
+            try:
+                db.execute("PRAGMA query_only = ON")
+                db.execute("BEGIN")
+                db.execute("SELECT 1 FROM meta").fetchone()  # a moment is chosen by reading
+                yield Reader(db)
+            finally:
+                db.close()
 
     @property
     def place(self) -> bytes:
@@ -354,7 +371,7 @@ def open_vault(directory: Path, unlock: Unlock, driver: Driver = sqlcipher3.Conn
         _make_private(directory)
         lock = take_lock(directory)
         opened.callback(os.close, lock)
-        db, version = _unlocked(directory, unlock, driver)
+        db, version, key = _unlocked(directory, unlock, driver)
         opened.callback(db.close)
         if version > schema.VERSION:
             raise VaultTooNew(f"version {version}; this program knows {schema.VERSION}")
@@ -368,12 +385,29 @@ def open_vault(directory: Path, unlock: Unlock, driver: Driver = sqlcipher3.Conn
             db.execute("COMMIT")
         folding.renew(db)
         opened.pop_all()
-    return Vault(db, lock, directory, driver)
+    return Vault(db, lock, directory, driver, key)
 
 
-def _unlocked(directory: Path, unlock: Unlock, driver: Driver) -> tuple[sqlite3.Connection, int]:
-    """The opened database and its version. If the process died while it changed the key, one of two
-    keys opens it, and the unlock file is mended."""
+@contextlib.contextmanager
+def scratch(*, now: int) -> Iterator[Unit]:
+    """A unit of work in a new vault that rests in memory alone, and that nobody keeps."""
+    db: sqlite3.Connection = sqlcipher3.connect(":memory:", isolation_level=None)
+    try:
+        folding.register(db)
+        _upgrade(db, 0)
+        db.execute("BEGIN")
+        unit = Unit(db, now=now)
+        yield unit
+        unit.end()
+    finally:
+        db.close()
+
+
+def _unlocked(
+    directory: Path, unlock: Unlock, driver: Driver
+) -> tuple[sqlite3.Connection, int, bytes]:
+    """The opened database, its version and its key. If the process died while it changed the key,
+    one of two keys opens it, and the unlock file is mended."""
     settings = unlock_file.read_settings(directory)
     if unlock_file.NEXT not in settings:
         return _open_with(directory, unlock_file.known_key(directory, settings, unlock), driver)
@@ -391,8 +425,10 @@ def _unlocked(directory: Path, unlock: Unlock, driver: Driver) -> tuple[sqlite3.
     raise refused
 
 
-def _try_key(directory: Path, key: bytes, driver: Driver) -> tuple[sqlite3.Connection, int] | None:
-    """The opened database and its version; None if it has another key."""
+def _try_key(
+    directory: Path, key: bytes, driver: Driver
+) -> tuple[sqlite3.Connection, int, bytes] | None:
+    """The opened database, its version and its key; None if it has another key."""
     try:
         return _open_with(directory, key, driver)
     except sqlcipher3.DatabaseError as error:
@@ -401,10 +437,12 @@ def _try_key(directory: Path, key: bytes, driver: Driver) -> tuple[sqlite3.Conne
     return None
 
 
-def _open_with(directory: Path, key: bytes, driver: Driver) -> tuple[sqlite3.Connection, int]:
+def _open_with(
+    directory: Path, key: bytes, driver: Driver
+) -> tuple[sqlite3.Connection, int, bytes]:
     db = _connect(directory / _DATABASE, key, driver)
     try:
-        return db, _read_version(db, directory)
+        return db, _read_version(db, directory), key
     except BaseException:
         db.close()
         raise

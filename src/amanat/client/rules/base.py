@@ -12,6 +12,7 @@ from amanat.client.holding import Holding
 from amanat.client.lineage import Lineages
 from amanat.client.offers import Offers
 from amanat.client.pieces import Pieces
+from amanat.client.recalled import Recalled
 from amanat.client.repeats import Repeats
 from amanat.client.rules.chains import Chains
 from amanat.client.rules.cursors import Cursors
@@ -54,7 +55,8 @@ class Base:
         self.pieces = Pieces(vault)
         self.repeats = Repeats(vault)
         self.offers = Offers(vault)
-        self.lineages = Lineages(vault, engine)
+        self.recalled = Recalled(vault.read, me.signer)
+        self.lineages = Lineages(vault, engine, self.recalled)
         self.blobs = Blobs(vault)
         self.transfers = Transfers(vault)
         self.branches = Branches(vault, engine, self.lineages, me)

@@ -109,6 +109,7 @@ class Entering:
         self._history = base.history
         self._holding = base.holding
         self._lineages = base.lineages
+        self._recalled = base.recalled
         self._waiting = base.waiting
         self._whereabouts = base.whereabouts
         self._warnings = warnings
@@ -208,12 +209,14 @@ class Entering:
             (gid, NO_HASH, unit.now, sure, *past),
         )
         unit.db.execute("UPDATE desk SET is_hidden = 0 WHERE gid = ?", (gid,))
+        self._recalled.forget(unit, gid)
 
     def enter_epoch(
         self, unit: Unit, gid: bytes, *, renewed: AbstractSet[bytes] = frozenset()
     ) -> None:
         """Carry out everything that a new epoch needs. `renewed` are the people whose keys are new
         in it."""
+        self._recalled.forget(unit, gid)
         self._roster.forget_group(gid)
         group = self._roster.group(gid)
         epoch = group.view.epoch

@@ -79,6 +79,7 @@ class Joining:
     ) -> None:
         self._cursors = base.cursors
         self._engine = base.engine
+        self._recalled = base.recalled
         self._me = base.me
         self._read = base.read
         self._vault = base.vault
@@ -126,7 +127,8 @@ class Joining:
             if self._roster.is_active(view.gid):
                 raise InvalidWelcome
             self._entering.end(unit, view.gid)  # we were removed earlier and are added again
-            self._engine.delete_group(view.gid)
+            if not self._recalled.has(view.gid):
+                self._engine.delete_group(view.gid)
             past = Past(
                 *unit.db.execute(
                     "DELETE FROM conversation WHERE gid = ?"

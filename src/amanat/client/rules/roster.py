@@ -73,6 +73,7 @@ class Roster:
         self._me = base.me
         self._read = base.read
         self._holding = base.holding
+        self._recalled = base.recalled
         self._groups: dict[bytes, Group] = {}
         base.vault.bind(forget=self._groups.clear)
 
@@ -81,11 +82,12 @@ class Roster:
         if gid not in self._groups:
             if self.state(gid) is None:
                 raise UnknownConversation
-            view = self._engine.group(gid)
+            view, members = self._recalled.group(gid) or (
+                self._engine.group(gid),
+                self._engine.members(gid),
+            )
             self._groups[gid] = Group(
-                view,
-                decode_policy(view.policy or b""),
-                rights.read_members(self._engine.members(gid)),
+                view, decode_policy(view.policy or b""), rights.read_members(members)
             )
         return self._groups[gid]
 

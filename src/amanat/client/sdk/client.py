@@ -21,6 +21,7 @@ from amanat.client.invite import LIFE_S, from_link, to_link
 from amanat.client.parts import Parts, assemble, store_delta
 from amanat.client.places import Places
 from amanat.client.routes import Routes
+from amanat.client.sdk.backups import BackupsOf
 from amanat.client.sdk.chat import Chat
 from amanat.client.sdk.imports import Imports
 from amanat.client.sdk.offers import Offers
@@ -33,6 +34,7 @@ from amanat.client.sdk.visitors import Visitors
 from amanat.client.shell.agenda import Agenda
 from amanat.client.shell.buckets import Buckets
 from amanat.client.shell.carrier import Carrier
+from amanat.client.shell.daily import Daily
 from amanat.client.shell.drawing import draw_first
 from amanat.client.shell.exits import Exits
 from amanat.client.shell.fetches import Fetches
@@ -146,6 +148,8 @@ class Client:
         """The people who have knocked on our invites and wait for our answer."""
         self.read_marks = ReadMarks(run)
         """Whether the others learn what we have read."""
+        self.backups = BackupsOf(run, Daily(run))
+        """The backups of this person, and the recovery phrase that opens them."""
         self.unlocking = Unlocking(run)
         """The passphrase, keyring entry or key that opens the profile."""
 

@@ -80,7 +80,7 @@ class Looks:
                         self._unit() as unit
                     ):  # a Commit was found: the next epoch may have ended too
                         self._conversations.roster.look_soon(unit, gid, at=now)
-                elif self._conversations.roster.group(gid).is_large:
+                elif drops and self._conversations.roster.group(gid).is_large:
                     epoch, drop = drops[-1]
                     await self._look_into(gid, epoch, drop, wait=LARGE_WAIT_S)
                 else:

@@ -1,0 +1,146 @@
+"""Backups: where the person has them made, under which key, and when the next one is due.
+
+The key is that of the recovery phrase. It lies in the vault, so that a backup is made every day
+without a question. The phrase is shown when it is made, and never again; afterwards the person is
+asked for some of its words, once.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING, NamedTuple
+
+from amanat.errors import NoBackup
+
+if TYPE_CHECKING:
+    from amanat.client.unit import Unit
+    from amanat.client.vault import Vault
+
+EVERY_MS = 86_400_000
+"""How often a backup is made, in milliseconds (a day). One that was missed is made up at once."""
+AGAIN_MS = 3_600_000
+"""How soon one that failed is made again, in milliseconds (an hour): its disk may be there then."""
+ASKED_WORDS = 4
+"""How many words of the phrase the person is asked for. Somebody who has noted down nothing guesses
+them once in 2**44 times."""
+_KEY, _FOLDER, _DUE, _MADE, _ERROR, _ASKED = (
+    f"backup {what}" for what in ("key", "folder", "due", "made", "error", "asked")
+)
+
+
+class Last(NamedTuple):
+    """The last backup that was made, and restored for a trial."""
+
+    at: int
+    """Unix milliseconds."""
+    size: int
+    messages: int
+    name: str
+    """The name of its file."""
+
+
+class Backups:
+    """The settings of one vault for its backups, and how they went."""
+
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
+        self._read = vault.read
+
+    def begin(
+        self, unit: Unit, folder: str, *, key: bytes | None = None, renew: bool = False
+    ) -> bytes | None:
+        """Have backups made in a folder from now on, every day; the first is due at once. Returns
+        a new key, whose phrase is to be shown, unless there is one already and it is not to be
+        renewed. A restored profile brings its `key`."""
+        made = None
+        if key is None and (renew or self._get(_KEY) is None):
+            key = made = secrets.token_bytes(32)
+        if key is not None:
+            unit.put(_KEY, key)
+            unit.put(_ASKED, b"" if made else b"yes")
+        unit.put(_FOLDER, folder.encode())
+        unit.put(_DUE, unit.now.to_bytes(8, "big"))
+        self._forget(unit, _ERROR)
+        return made
+
+    def stop(self, unit: Unit) -> None:
+        """Have no more backups made. Those that there are stay, and open with the phrase."""
+        self._forget(unit, _FOLDER, _DUE, _ERROR)
+
+    @staticmethod
+    def _forget(unit: Unit, *keys: str) -> None:
+        unit.db.executemany("DELETE FROM meta WHERE key = ?", [(key,) for key in keys])
+
+    def _get(self, key: str) -> bytes | None:
+        try:
+            return self._vault.get(key)
+        except KeyError:
+            return None
+
+    @property
+    def folder(self) -> str:
+        """The folder that the person has named; empty if none."""
+        return (self._get(_FOLDER) or b"").decode()
+
+    @property
+    def key(self) -> bytes:
+        """The key. Raises NoBackup if there is none yet."""
+        key = self._get(_KEY)
+        if key is None:
+            raise NoBackup
+        return key
+
+    @property
+    def is_noted(self) -> bool:
+        """Whether the person has given back the words that they were asked for."""
+        return self._get(_ASKED) == b"yes"
+
+    @staticmethod
+    def was_noted(unit: Unit) -> None:
+        """Note that they have."""
+        unit.put(_ASKED, b"yes")
+
+    @property
+    def due_at(self) -> int | None:
+        """When the next backup is due, in Unix milliseconds; None if none is made."""
+        due = self._get(_DUE)
+        return int.from_bytes(due, "big") if due is not None else None
+
+    @property
+    def error(self) -> str:
+        """The code of the error that the last backup failed with; empty if it did not."""
+        return (self._get(_ERROR) or b"").decode()
+
+    @property
+    def last(self) -> Last | None:
+        """The last backup that is good."""
+        made = self._get(_MADE)
+        if made is None:
+            return None
+        at, size, messages, name = made.decode().split(" ", 3)
+        return Last(int(at), int(size), int(messages), name)
+
+    def is_due(self, now: int) -> bool:
+        """Whether a backup is due. A clock that was set back makes one due, too."""
+        rows = self._read.all(f"SELECT value FROM meta WHERE key = '{_DUE}'")  # noqa: S608
+        if not rows:
+            return False
+        due_at = int.from_bytes(rows[0][0], "big")
+        return due_at <= now or due_at > now + EVERY_MS
+
+    def was_made(self, unit: Unit, last: Last) -> None:
+        """Note a good backup."""
+        unit.put(_MADE, f"{last.at} {last.size} {last.messages} {last.name}".encode())
+        unit.put(_DUE, (last.at + EVERY_MS).to_bytes(8, "big"))
+        self._forget(unit, _ERROR)
+
+    def has_failed(self, unit: Unit, code: str) -> None:
+        """Note that no backup could be made."""
+        unit.put(_ERROR, code.encode())
+        unit.put(_DUE, (unit.now + AGAIN_MS).to_bytes(8, "big"))
+
+
+def ask_for(many: int, words: int) -> list[int]:
+    """Which words to ask for: so many different places of so many words, from 1 on."""
+    places = list(range(1, words + 1))
+    return sorted(places.pop(secrets.randbelow(len(places))) for _ in range(many))

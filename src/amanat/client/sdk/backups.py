@@ -1,0 +1,223 @@
+"""Backups, for programs: having them made, checking them, and the recovery phrase.
+
+A backup opens with the recovery phrase alone. It holds everything said, and no key with which the
+person could speak as before: see docs/decisions/0047.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, NamedTuple
+
+from amanat.client import backing
+from amanat.client.backups import ASKED_WORDS, Backups, ask_for
+from amanat.client.events import StatusChanged
+from amanat.client.folders import Folder, folder_of
+from amanat.client.surroundings import MACHINE
+from amanat.errors import BadArgument, NoBackup, WrongPhrase
+from amanat.protocol import phrase as phrases
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from amanat.client.backing import Found, Told
+    from amanat.client.shell.daily import Daily
+    from amanat.client.shell.runtime import Runtime
+    from amanat.client.surroundings import Surroundings
+    from amanat.client.unit import Unit
+    from amanat.client.vault import Unlock, Vault
+
+
+class Word(NamedTuple):
+    """A word of the recovery phrase, and its number in the list, for other scripts."""
+
+    word: str
+    number: int
+
+
+class BackupStatus(NamedTuple):
+    """How things stand with backups. Times are in Unix milliseconds, 0 if there is none.
+
+    `file` is the last backup, which was read back from the disk and restored for a trial; `error`
+    is the code of the error that the newest attempt failed with. `is_noted` says whether the person
+    has given back the words of the phrase that they were asked for.
+    """
+
+    folder: str
+    is_noted: bool
+    last_at: int
+    file: str
+    bytes: int
+    messages: int
+    due_at: int
+    error: str
+
+    def as_json(self) -> dict[str, object]:
+        """The fields that commands print."""
+        return self._asdict()
+
+
+class Backup(NamedTuple):
+    """A backup that is whole: it was restored for a trial, and nobody keeps that. `unknown` counts
+    its records of kinds that only a newer version of Amanat knows, and `without_file` the files
+    whose content on this machine was damaged."""
+
+    file: str
+    name: str
+    made_at: int
+    messages: int
+    imported: int
+    files: int
+    unknown: int
+    without_file: int
+
+    def as_json(self) -> dict[str, object]:
+        """The fields that commands print."""
+        return self._asdict()
+
+
+class BackupsOf:
+    """The backups of one person."""
+
+    def __init__(self, run: Runtime, daily: Daily) -> None:
+        self._run = run
+        self._unit = run.unit
+        self._rules = daily.rules
+        self._daily = daily
+
+    def begin(self, folder: Path, *, new_phrase: bool = False) -> list[Word]:
+        """Have a backup made in a folder every day from now on, while the client is open. Returns
+        the words of the recovery phrase if it is new. They are shown to the person this once, and
+        nothing gives them out again.
+
+        With `new_phrase`, later backups open with a new phrase, and earlier ones with the old one
+        alone. Raises BadArgument unless the folder is there.
+        """
+        if not folder.is_dir():
+            raise BadArgument(f"{folder} is no folder that is there")
+        with self._unit() as unit:
+            key = self._rules.begin(unit, str(folder.absolute()), renew=new_phrase)
+            unit.events.append(StatusChanged())
+        return _words(key) if key else []
+
+    def stop(self) -> None:
+        """Have no more backups made. Those that were made stay in their folder."""
+        with self._unit() as unit:
+            self._rules.stop(unit)
+            unit.events.append(StatusChanged())
+
+    def status(self) -> BackupStatus:
+        """How things stand."""
+        last = self._rules.last
+        return BackupStatus(
+            folder=self._rules.folder,
+            is_noted=self._rules.is_noted,
+            last_at=last.at if last else 0,
+            file=last.name if last else "",
+            bytes=last.size if last else 0,
+            messages=last.messages if last else 0,
+            due_at=self._rules.due_at or 0,
+            error=self._rules.error,
+        )
+
+    async def make(self, told: Told = backing.quiet) -> Backup:
+        """Make a backup now, while the client goes on, and restore it for a trial. `told` hears in
+        another thread how far it has got.
+
+        Raises NoBackup if there is no folder, FolderAway, DiskFull or another error of
+        `vault.naming_faults`, or BrokenArchive if the disk does not give back what was written.
+        Earlier backups are as they were then.
+        """
+        made = await self._daily.make(told)
+        return _backup(made.path, made.found, made.damaged)
+
+    async def check(self, file: Path, told: Told = backing.quiet) -> Backup:
+        """Read a backup of this person from the disk, and restore it for a trial. Raises
+        BrokenArchive, WrongPhrase if it was made under another phrase, NewerArchive, or NoBackup or
+        FolderAway if there is none. Of a folder, the newest is checked."""
+        key = self._rules.key
+        path, folder = find(file, key)
+        found = await asyncio.to_thread(
+            backing.check, path, folder, key, now=self._run.now(), told=told
+        )
+        return _backup(path, found, 0)
+
+    def asked(self) -> list[int]:
+        """The places, from 1 on, of the words of the phrase to ask the person for."""
+        return ask_for(ASKED_WORDS, phrases.WORDS)
+
+    def confirm(self, words: Mapping[int, str]) -> None:
+        """Take the words that the person has given for these places, or their numbers. Raises
+        WrongPhrase if one is wrong, or NoBackup if there is no phrase."""
+        right = phrases.words_of(self._rules.key)
+        for place, said in words.items():
+            if not 1 <= place <= phrases.WORDS or phrases.word_of(said) != right[place - 1]:
+                raise WrongPhrase(f"word {place} is another one")
+        if len(words) < ASKED_WORDS:
+            raise BadArgument(f"{ASKED_WORDS} words are asked for")
+        with self._unit() as unit:
+            self._rules.was_noted(unit)
+            unit.events.append(StatusChanged())
+
+
+async def restore(
+    directory: Path,
+    unlock: Unlock,
+    *,
+    backup: Path,
+    phrase: str,
+    told: Told = backing.quiet,
+    around: Surroundings = MACHINE,
+) -> Backup:
+    """Make a profile in `directory` from a backup. Everything said up to the backup is there at
+    once. Once the profile is opened and online, its conversations wait for somebody in them to let
+    this device in. The device that the backup was made on is out then: do not use both.
+
+    `backup` is an archive, or a folder with some, of which the newest is taken; `phrase` are the
+    words of the recovery phrase, or their numbers. Backups go on in the same folder. Raises
+    WrongPhrase, NoBackup, FolderAway, BrokenArchive, NewerArchive, ProfileExists, or an error of
+    `vault.naming_faults`, and then leaves no profile behind.
+    """
+    key = phrases.key_of(phrase)
+    path, folder = find(backup, key)
+
+    def finish(unit: Unit, new: Vault) -> None:
+        Backups(new).begin(unit, str(folder.place), key=key)
+
+    found = await asyncio.to_thread(
+        backing.restore,
+        *(path, folder, key, directory, unlock, around),
+        told=told,
+        finish=finish,
+    )
+    return _backup(path, found, 0)
+
+
+def find(place: Path, key: bytes) -> tuple[Path, Folder]:
+    """The archive to restore from: `place` itself, or the newest in that folder. Raises NoBackup,
+    FolderAway or WrongPhrase."""
+    if place.is_file():
+        return place, Folder(place.absolute().parent.parent, key)
+    folder = folder_of(place.absolute(), key)
+    archives = folder.archives()
+    if not archives:
+        raise NoBackup(str(place))
+    return archives[0].path, folder
+
+
+def _words(key: bytes) -> list[Word]:
+    return [Word(word, phrases.number_of(word)) for word in phrases.words_of(key)]
+
+
+def _backup(file: Path, found: Found, damaged: int) -> Backup:
+    return Backup(
+        file=str(file),
+        name=found.name,
+        made_at=found.made_at,
+        messages=found.messages,
+        imported=found.imported,
+        files=len(found.blobs),
+        unknown=found.unknown,
+        without_file=damaged,
+    )

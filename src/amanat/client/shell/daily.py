@@ -1,0 +1,67 @@
+"""The daily backup: made when it is due, in a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from amanat.client import backing
+from amanat.client.backups import Backups, Last
+from amanat.client.events import StatusChanged
+from amanat.client.folders import Folder
+from amanat.errors import AmanatError, NoBackup
+
+if TYPE_CHECKING:
+    from amanat.client.backing import Made, Told
+    from amanat.client.shell.runtime import Runtime
+
+
+class Daily:
+    """The backups of one client."""
+
+    def __init__(self, run: Runtime) -> None:
+        self.rules = Backups(run.parts.vault)
+        self._run = run
+        self._vault = run.parts.vault
+        self._now = run.now
+        self._unit = run.unit
+        self._one = asyncio.Lock()
+        run.at_due(self._begin)
+
+    def _begin(self) -> None:
+        if "backup" not in self._run.tasks and self.rules.is_due(self._now()):
+            self._run.spawn("backup", self._make_up())
+
+    async def _make_up(self) -> None:
+        with contextlib.suppress(AmanatError):  # it is noted, and due again in an hour
+            async with self._one:
+                if self.rules.is_due(self._now()):  # the person may just have had one made
+                    await self._make(backing.quiet)
+
+    async def make(self, told: Told = backing.quiet) -> Made:
+        """Make a backup now. Raises NoBackup if the person has named no folder, or like
+        `backing.make`."""
+        async with self._one:
+            return await self._make(told)
+
+    async def _make(self, told: Told) -> Made:
+        key, place = self.rules.key, self.rules.folder
+        if not place:
+            raise NoBackup
+        folder, now = Folder(Path(place), key), self._now()
+        try:
+            made = await asyncio.to_thread(
+                backing.make, self._vault, folder, key, now=now, told=told
+            )
+        except AmanatError as error:
+            with self._unit() as unit:
+                self.rules.has_failed(unit, error.code)
+                unit.events.append(StatusChanged())
+            raise
+        with self._unit() as unit:
+            last = Last(now, made.size, made.found.messages, made.path.name)
+            self.rules.was_made(unit, last)
+            unit.events.append(StatusChanged())
+        return made
