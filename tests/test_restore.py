@@ -88,6 +88,7 @@ async def test_everything_said_is_there_at_once(world: World, tmp_path: Path) ->
     await lose(alice)
     await restore(alice, tmp_path, folder(tmp_path), words)
     assert shown() == before
+    assert [one.message.text for one in alice.client.search("hel")] == ["hello"]
     states = [view.state for view in alice.client.conversations()]
     assert states == ["astray", "astray", "astray", "notes"]
     assert [message.text for message, _ in alice.client.unread()] == ["not read yet"]

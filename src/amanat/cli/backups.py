@@ -24,6 +24,7 @@ _PHASES = {
     "files": "files: {done:,} of {whole:,}",
     "write": "writing: {done:,} of {whole:,} messages",
     "check": "restoring it for a trial: {part} of {all}",
+    "restore": "restoring it: {part} of {all}",
 }
 
 

@@ -154,20 +154,21 @@ def restore(
     A process that dies leaves no profile, and the next restore begins again. Raises ProfileExists,
     BrokenArchive, WrongPhrase, NewerArchive, or the errors of `naming_faults`.
     """
-    found = check(path, folder, key, now=around.now(), told=told)
-    names = {blob: BlobName(blob, secrets.token_bytes(KEY_BYTES)) for blob in found.blobs}
+    found: list[Found] = []
 
     def fill(unit: Unit, new: Vault) -> None:
-        _bring_blobs(Blobs(new), names, found.blobs, folder, told)
-        blob_keys = {blob: name.key for blob, name in names.items()}
-        _take(path, key, Restoring(unit, blob_keys), told)
+        blobs = Blobs(new)
+        restoring = Restoring(unit, lambda one: _bring_blob(blobs, one, folder))
+        found.append(_take(path, key, restoring, told, phase="restore"))
         finish(unit, new)
 
     vaults.create(directory, unlock, fill, now=around.now(), driver=around.driver)
-    return found
+    return found[0]
 
 
-def _take(path: Path, key: bytes, restoring: Restoring, told: Told) -> Found:
+def _take(
+    path: Path, key: bytes, restoring: Restoring, told: Told, *, phase: str = "check"
+) -> Found:
     """Hand all records of an archive to a restore."""
     blobs: dict[bytes, int] = {}
 
@@ -189,7 +190,7 @@ def _take(path: Path, key: bytes, restoring: Restoring, told: Told) -> Found:
     for data in parts:
         take(opener.feed(data))
         done += len(data)
-        told("check", done, whole)
+        told(phase, done, whole)
     take(opener.end())
     restoring.end()
     return Found(
@@ -248,29 +249,23 @@ def _copy(source: Blob, draft: Path, folder: Folder, blob: bytes) -> int:
     return many
 
 
-def _bring_blobs(
-    blobs: Blobs,
-    names: dict[bytes, BlobName],
-    frames: dict[bytes, int],
-    folder: Folder,
-    told: Told,
-) -> None:
-    """Write the contents of a backup into a profile. A content that does not open is left out: its
-    message stays, and says that its file is not here."""
-    for count, (blob, name) in enumerate(list(names.items())):
-        told("files", count, len(names))
-        try:
-            handle = os.open(folder.blob_path(blob), os.O_RDONLY | os.O_CLOEXEC)
-            with (
-                Blob(handle, folder.blob_key(blob), folder.place) as source,
-                blobs.create(name) as copy,
-            ):
-                for number in range(frames[blob]):
-                    copy.write(number, source.read(number))
-                copy.sync()
-            blobs.sync(name)
-        except (BlobDamaged, FileNotFoundError):
-            del names[blob]
+def _bring_blob(blobs: Blobs, one: BlobRecord, folder: Folder) -> bytes | None:
+    """Write a content of a backup into a profile; returns its key there. None if it does not open:
+    its message stays, and says that its file is not here."""
+    name = BlobName(one.blob, secrets.token_bytes(KEY_BYTES))
+    try:
+        handle = os.open(folder.blob_path(one.blob), os.O_RDONLY | os.O_CLOEXEC)
+        with (
+            Blob(handle, folder.blob_key(one.blob), folder.place) as source,
+            blobs.create(name) as copy,
+        ):
+            for number in range(one.frames):
+                copy.write(number, source.read(number))
+            copy.sync()
+        blobs.sync(name)
+    except (BlobDamaged, FileNotFoundError):
+        return None
+    return name.key
 
 
 _blobs = codec.decoder_of(BlobRecord)

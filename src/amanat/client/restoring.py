@@ -34,14 +34,22 @@ _ELSEWHERE = b"restored"
 claims at its first start, and the old device notices."""
 
 
+def _bring_nothing(_blob: backup.Blob) -> bytes:
+    """A key of a blob whose content nobody needs."""
+    return bytes(KEY_BYTES)
+
+
 class Restoring:
     """A restore under way."""
 
-    def __init__(self, unit: Unit, blob_keys: dict[bytes, bytes] | None = None) -> None:
-        """`blob_keys` are the keys of the blobs in this vault; a trial has none."""
+    def __init__(
+        self, unit: Unit, bring: Callable[[backup.Blob], bytes | None] = _bring_nothing
+    ) -> None:
+        """`bring` writes the content of a blob into the profile and gives its key there, or None if
+        it cannot; a trial writes none."""
         self._unit = unit
         self._db = unit.db
-        self._blob_keys = blob_keys
+        self._bring = bring
         self._signer = b""
         self._chats: dict[int, int] = {}
         self._read: dict[bytes, int] = {}
@@ -202,8 +210,7 @@ class Restoring:
     # Messages
 
     def _blob(self, one: backup.Blob) -> None:
-        keys = self._blob_keys
-        key = bytes(KEY_BYTES) if keys is None else keys.get(one.blob)
+        key = self._bring(one)
         if key is not None:
             self._put("blob", one.blob, key, one.size, one.is_own, self._unit.now)
 

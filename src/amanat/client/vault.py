@@ -348,7 +348,10 @@ def _create(
         try:
             with vault.unit(now=now) as unit:
                 _upgrade(db, 0)
+                folding.put_off(db)
                 fill(unit, vault)
+                folding.register(db)
+                folding.renew(db)
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         finally:
             db.close()
@@ -390,11 +393,14 @@ def open_vault(directory: Path, unlock: Unlock, driver: Driver = sqlcipher3.Conn
 
 @contextlib.contextmanager
 def scratch(*, now: int) -> Iterator[Unit]:
-    """A unit of work in a new vault that rests in memory alone, and that nobody keeps."""
+    """A unit of work in a new vault that rests in memory alone. Nobody keeps it, so it needs no
+    journal, and nobody searches it, so the words of its texts are not indexed."""
     db: sqlite3.Connection = sqlcipher3.connect(":memory:", isolation_level=None)
     try:
+        db.execute("PRAGMA journal_mode = OFF")
         folding.register(db)
         _upgrade(db, 0)
+        folding.put_off(db)
         db.execute("BEGIN")
         unit = Unit(db, now=now)
         yield unit
