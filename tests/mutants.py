@@ -57,6 +57,18 @@ class BrokenMutant(Exception):  # noqa: N818  # what happened, as all our errors
 
 MUTANTS = [
     Mutant(
+        "a restored profile is of the generation of the device before it",
+        "credential = next_credential(identity, one.credential, signer=self._signer)",
+        "credential = one.credential",
+        ["test_restore.py::test_device_that_the_backup_was_made_on_is_out_and_makes_no_more"],
+    ),
+    Mutant(
+        "a device that was replaced goes on with backups",
+        "        if self._roster.is_replaced():\n            raise ProfileReplaced\n        key, place",
+        "        key, place",
+        ["test_restore.py::test_device_that_the_backup_was_made_on_is_out_and_makes_no_more"],
+    ),
+    Mutant(
         "the header of an archive can be changed",
         "        self._head = hashlib.sha256(head).digest()\n",
         '        self._head = b""\n',

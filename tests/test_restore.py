@@ -9,6 +9,7 @@ import pytest
 
 from amanat.client.restoring import Restoring
 from amanat.client.sdk.backups import restore as restored
+from amanat.client.sdk.client import Client
 from amanat.client.vault import Unlock, scratch
 from amanat.drill.person import Person
 from amanat.drill.world import World
@@ -19,6 +20,7 @@ from amanat.errors import (
     NoBackup,
     OutOfStep,
     ProfileExists,
+    ProfileReplaced,
     WrongPhrase,
 )
 from amanat.protocol import phrase
@@ -315,6 +317,82 @@ async def test_records_of_later_versions_are_passed_over(world: World, tmp_path:
     for wrong in (records[1:], [records[0], records[0]], [(records[0][0], b"\xc0")], []):
         with pytest.raises(BrokenArchive):
             tried(wrong)
+
+
+@pytest.mark.long
+async def test_device_that_the_backup_was_made_on_is_out_and_makes_no_more(
+    world: World, tmp_path: Path
+) -> None:
+    """It comes up again after its profile was restored, and uses the same folder."""
+    alice, bob = await world.friends("alice", "bob")
+    alice.say("bob", "hello")
+    await world.settle()
+    words = begin(alice, folder(tmp_path))
+    await alice.client.backups.make()
+    await alice.sleep()
+    old = alice.copy()
+    await lose(alice)
+    await restore(alice, tmp_path, folder(tmp_path), words)
+    await come_back(world, alice)
+    alice.say("bob", "said by the restored device")
+    await world.settle()
+    await alice.live_as(old)
+    alice.say("bob", "said by the old device")
+    while alice.client.chat(alice.gid("bob")).view().state != "replaced":
+        await world.pass_time(5)
+    await world.settle()
+    assert ProfileReplaced.code in alice.warnings()
+    assert bob.texts("alice") == ["hello", "said by the restored device"]
+    with pytest.raises(ProfileReplaced):
+        await alice.client.backups.make()
+    assert not bob.warnings()
+
+
+@pytest.mark.long
+async def test_restoring_one_backup_twice_leaves_one_device_in_and_loses_nothing(
+    world: World, tmp_path: Path
+) -> None:
+    alice, bob = await world.friends("alice", "bob")
+    words = begin(alice, folder(tmp_path))
+    made = await alice.client.backups.make()
+    aside = tmp_path / "aside.archive"
+    world.network.copied.add("alice")  # two devices of one generation use the same labels
+    write(aside, content(Path(made.file)))
+    await lose(alice)
+    for number in range(2):
+        await restore(alice, tmp_path, aside, words)
+        await come_back(world, alice)
+        alice.say("bob", f"said by device {number}")
+        await world.settle()
+        await lose(alice)
+    alice.open()
+    alice.wake()
+    await come_back(world, alice)
+    bob.say("alice", "still here?")
+    await world.settle()
+    assert alice.texts("bob")[-1] == "still here?"
+    assert bob.texts("alice") == ["said by device 0", "said by device 1", "still here?"]
+
+
+async def test_backup_of_version_1_restores_for_ever(world: World, tmp_path: Path) -> None:
+    """The file is never made again, whatever becomes of the vault's tables."""
+    words = " ".join(phrase.words_of(bytes(range(32))))
+    file = Path(__file__).parent / "vectors" / "backup-1.archive"
+    await world.person("somebody")  # so that the world's time goes on
+    key = Unlock(key=bytes(32))
+    made = await restored(tmp_path / "new", key, backup=file, phrase=words, around=world.around())
+    assert (made.name, made.messages, made.unknown) == ("alice", 4, 0)
+    client = Client.open(tmp_path / "new", key, world.around())
+    views = [(view.name, str(view.state)) for view in client.conversations()]
+    assert views == [
+        ("bob", "astray"), ("carol", "astray"), ("family", "astray"), ("alice", "notes"),
+    ]  # fmt: skip
+    hello, salam = client.chat("bob").messages()
+    assert (hello.text, salam.text, salam.reactions) == ("hello", "سلام", {"alice": "👍"})
+    assert [message.text for message in client.chat("family").messages()] == ["all of you"]
+    assert [message.text for message in client.notes().messages()] == ["a note"]
+    assert [message.text for message, _ in client.unread()] == ["سلام"]
+    await client.close()
 
 
 def test_restoring_knows_every_record() -> None:

@@ -102,7 +102,6 @@ def _person(read: Reader, now: int) -> backup.Person:
         delivery=_need(read, "delivery"),
         device=mls.signer_private(lambda key: _fetch(read, key), _need(read, "signer")),
         credential=_need(read, "credential"),
-        claims=int.from_bytes(_get(read, "generation") or b"", "big"),
         home=home,
         fallback=_home(read, "fallback", "fallback bucket"),
         made_at=now,
@@ -154,6 +153,8 @@ def _people(read: Reader) -> Entries:
         yield Entry.ADDRESS, backup.NewAddress(*row)
     for row in read.execute("SELECT identity, version, name FROM new_name"):
         yield Entry.NAME, backup.NewName(*row)
+    for row in read.execute("SELECT identity, generation FROM newest"):
+        yield Entry.GENERATION, backup.NewestGeneration(*row)
     for row in read.execute("SELECT identity FROM shut_out"):
         yield Entry.SHUT_OUT, backup.ShutOut(*row)
 

@@ -3,7 +3,8 @@
 All of it is one unit of work, so a restored vault is whole or not there. Everything said up to the
 backup is in it at once. Each conversation that the person was in is *astray*: the device says
 nothing there before it has joined again (rules/comebacks.py), by an external Commit in its old
-place, with new chains and a new count.
+place, with new chains and a new count. Its credential is of the next generation, so the device that
+the backup was made on is locked out there.
 """
 
 from __future__ import annotations
@@ -15,20 +16,17 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from amanat import mls
 from amanat.client.blobs import KEY_BYTES
 from amanat.client.recalled import Recalled
-from amanat.client.rules.chains import CLAIMS_AHEAD
 from amanat.client.state import State
-from amanat.errors import BrokenArchive
+from amanat.errors import BrokenArchive, InvalidCredential
 from amanat.protocol import backup, codec
 from amanat.protocol.backup import RECORDS, Entry
+from amanat.protocol.identity import next_credential
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from amanat.client.unit import Unit
 
-OLD_CLAIMS = CLAIMS_AHEAD // 2
-"""The claims after the backup that may be of the device that it was made on. We do not look for
-them, since we know of that device. Our own come after them, where it still looks for ours."""
 _ELSEWHERE = b"restored"
 """The place of a vault that was never opened. It differs from that of any file, so a restored vault
 claims at its first start, and the old device notices."""
@@ -94,6 +92,11 @@ class Restoring:
         device = Ed25519PrivateKey.from_private_bytes(one.device)
         self._signer = device.public_key().public_bytes_raw()
         self.name, self.made_at = one.name, one.made_at
+        identity = Ed25519PrivateKey.from_private_bytes(one.identity)
+        try:
+            credential = next_credential(identity, one.credential, signer=self._signer)
+        except InvalidCredential:
+            raise BrokenArchive("its person has no credential") from None
         homes = {"home": (one.home, "bucket"), "fallback": (one.fallback, "fallback bucket")}
         for what, (home, bucket) in homes.items():
             if home is not None:
@@ -104,8 +107,7 @@ class Restoring:
             ("identity", one.identity),
             ("delivery", one.delivery),
             ("signer", self._signer),
-            ("credential", one.credential),
-            ("generation", (one.claims + OLD_CLAIMS).to_bytes(8, "big")),
+            ("credential", credential),
             ("place", _ELSEWHERE),
             ("claimed", self._now()),
             # Above every version that the old device can have told, if the clock is right.
@@ -155,6 +157,9 @@ class Restoring:
 
     def _shut_out(self, one: backup.ShutOut) -> None:
         self._put("shut_out", one.identity)
+
+    def _generation(self, one: backup.NewestGeneration) -> None:
+        self._put("newest", one.identity, one.generation)
 
     # Conversations
 
@@ -297,6 +302,7 @@ class Restoring:
         Entry.GONE: _gone,
         Entry.IMPORTED_CHAT: _imported_chat,
         Entry.IMPORTED_MESSAGE: _imported_message,
+        Entry.GENERATION: _generation,
     }
 
 

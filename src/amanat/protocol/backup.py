@@ -57,6 +57,7 @@ class Entry(IntEnum):
     GONE = 21
     IMPORTED_CHAT = 22
     IMPORTED_MESSAGE = 23
+    GENERATION = 24
 
 
 class Home(codec.Record, frozen=True):
@@ -78,8 +79,6 @@ class Person(codec.Record, frozen=True):
     """The Ed25519 private key of the device's leaf. An external Commit takes the place of the leaf
     that has this key (docs/protocol.md, section 9, "Joining again")."""
     credential: bytes
-    claims: Number
-    """How many claims the vault had made."""
     home: Home
     fallback: Home | None
     made_at: Time
@@ -331,6 +330,13 @@ class ImportedMessage(codec.Record, frozen=True):
     file: str
 
 
+class NewestGeneration(codec.Record, frozen=True):
+    """The highest generation of a person's devices that was seen, if it is not the first."""
+
+    identity: Key
+    generation: Number
+
+
 RECORDS: dict[Entry, type[codec.Record]] = {
     Entry.PERSON: Person,
     Entry.RELAY: Relay,
@@ -355,5 +361,6 @@ RECORDS: dict[Entry, type[codec.Record]] = {
     Entry.GONE: Gone,
     Entry.IMPORTED_CHAT: ImportedChat,
     Entry.IMPORTED_MESSAGE: ImportedMessage,
+    Entry.GENERATION: NewestGeneration,
 }
 """The record of each kind."""

@@ -125,7 +125,8 @@ class BackupsOf:
         """Make a backup now, while the client goes on, and restore it for a trial. `told` hears in
         another thread how far it has got.
 
-        Raises NoBackup if there is no folder, FolderAway, DiskFull or another error of
+        Raises NoBackup if there is no folder, ProfileReplaced on a device whose profile was
+        restored elsewhere, FolderAway, DiskFull or another error of
         `vault.naming_faults`, or BrokenArchive if the disk does not give back what was written.
         Earlier backups are as they were then.
         """
