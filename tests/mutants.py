@@ -57,6 +57,12 @@ class BrokenMutant(Exception):  # noqa: N818  # what happened, as all our errors
 
 MUTANTS = [
     Mutant(
+        "a contact is asked about all lost conversations at once",
+        "        if helper is not None and self._must_wait(unit, gid, helper.identity):\n            return\n",
+        "",
+        ["test_restore.py::test_one_contact_lets_a_device_into_many_conversations"],
+    ),
+    Mutant(
         "a restored profile is of the generation of the device before it",
         "credential = next_credential(identity, one.credential, signer=self._signer)",
         "credential = one.credential",

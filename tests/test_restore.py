@@ -216,6 +216,28 @@ async def test_groups_that_went_on_since_the_backup_let_the_device_in(
     assert "never said" not in [one.text for one in dora.client.chat(gid).messages()]
 
 
+@pytest.mark.long
+async def test_one_contact_lets_a_device_into_many_conversations(
+    world: World, tmp_path: Path
+) -> None:
+    """A contact answers once in ten seconds, so they are not asked about all at once."""
+    alice, bob = await world.friends("alice", "bob")
+    for number in range(4):
+        await world.group(f"group {number}", alice, bob)
+    words = begin(alice, folder(tmp_path))
+    await alice.client.backups.make()
+    await lose(alice)
+    await restore(alice, tmp_path, folder(tmp_path), words)
+    begun = world.now()
+    await come_back(world, alice)
+    assert world.now() - begun < 75_000
+    for view in alice.client.conversations():
+        alice.client.chat(view.gid).send("back")
+    await world.settle()
+    shown = [bob.client.chat(view.gid).messages()[-1].text for view in bob.client.conversations()]
+    assert shown == ["back"] * 5
+
+
 async def test_restore_that_cannot_be_leaves_no_profile(world: World, tmp_path: Path) -> None:
     alice, _ = await world.friends("alice", "bob")
     words = begin(alice, folder(tmp_path))

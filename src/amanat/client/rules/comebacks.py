@@ -22,6 +22,7 @@ from amanat.client import lineage as lineages
 from amanat.client import rights
 from amanat.client.rules.answers import decode_help, end_of
 from amanat.client.rules.asking import ASK_MS, NEXT_ASK_MS
+from amanat.client.rules.helping import ANSWER_EVERY_MS
 from amanat.client.vault import fingerprint
 from amanat.errors import InvalidMessage, NotAMember, PeerError, UnknownHelp
 
@@ -34,11 +35,14 @@ if TYPE_CHECKING:
     from amanat.client.rules.rejoining import Changes, Rejoining, Way
     from amanat.client.rules.roster import Roster
     from amanat.client.rules.warnings import Warnings
-    from amanat.client.unit import Unit
+    from amanat.client.unit import Memory, Unit
 
 UNDECIDED_MS = 30_000
 """How long we wait for votes before we ask somebody for them again, in milliseconds; then twice as
 long each time."""
+SLACK_MS = 2_000
+"""How much longer than ANSWER_EVERY_MS we wait before we ask a contact about another conversation,
+in milliseconds, because their clock counts from when the asking came."""
 REF_LIFE_MS = 600_000
 """How long we look for a file of help, in milliseconds."""
 MAX_UNPROVEN = 4
@@ -83,6 +87,8 @@ class Comebacks:
         self._gossip = gossip
         self._asking = asking
         self._rejoining = rejoining
+        self._asked_at: Memory[bytes, int] = base.vault.memory()
+        """When each contact was asked last."""
 
     def is_due(self, now: int) -> bool:
         """Whether we have to ask somebody, or to decide on a branch."""
@@ -159,6 +165,8 @@ class Comebacks:
             key=lambda peer: (peer.identity != whom, peer.identity not in in_charge),
             default=None,
         )
+        if helper is not None and self._must_wait(unit, gid, helper.identity):
+            return
         nonce = secrets.token_bytes(16) if helper else None
         unit.db.execute(
             "UPDATE comeback SET tries = tries + ?, asks_left = asks_left - 1, ask_due_at = ?,"
@@ -175,6 +183,19 @@ class Comebacks:
         if helper is not None and nonce is not None:  # else somebody has to invite us again
             self._asking.send(unit, gid, helper, nonce, is_lost=bool(is_lost))
             self._chains.expect_help(gid, helper.identity, nonce)
+
+    def _must_wait(self, unit: Unit, gid: bytes, helper: bytes) -> bool:
+        """Whether a contact was just asked about another conversation, as after a restore, and
+        would not answer yet. If so, they are asked once they will."""
+        asked_at = self._asked_at.get(helper)
+        if asked_at is not None and 0 <= unit.now - asked_at < ANSWER_EVERY_MS + SLACK_MS:
+            unit.db.execute(
+                "UPDATE comeback SET ask_due_at = ? WHERE gid = ?",
+                (asked_at + ANSWER_EVERY_MS + SLACK_MS, gid),
+            )
+            return True
+        self._asked_at[helper] = unit.now
+        return False
 
     def take(self, unit: Unit, gid: bytes, file: bytes | None) -> None:
         """Judge fetched help, and act on it.
