@@ -45,6 +45,7 @@ from amanat.drill.files import ON_FILES
 from amanat.drill.linking import without_source
 from amanat.drill.report import page
 from amanat.drill.sample import draw
+from amanat.drill.stolen import ON_BACKUPS
 from amanat.drill.targets import ON_RELAYS, attack_real
 from amanat.drill.traces import read_said
 from amanat.drill.worlds import (
@@ -71,8 +72,8 @@ if TYPE_CHECKING:
 
 ON_LOGS = (*GRAPH, presence.NAME, ip.NAME, infiltrator.NAME, sizes.NAME, puppets.NAME)
 """Attacks on a server's log, measured on every seed."""
-ONCE = {**ON_RELAYS, **ON_FILES}
-"""Attacks measured once, on running programs and on files."""
+ONCE = {**ON_RELAYS, **ON_FILES, **ON_BACKUPS}
+"""Attacks measured once, on running programs, on files and on backups."""
 PHASES = ("training", "seeds", "lies", "insider", "lines", "relays")
 """The phases of which progress is reported."""
 LEAST_SEEDS = 20

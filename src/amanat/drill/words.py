@@ -83,6 +83,8 @@ ENGLISH = Words(
         "substitution": "Swapped keys and added members",
         "replay": "Repeated and reordered cells",
         "copied-vault": "A vault copied once",
+        "stolen-backup": "A stolen backup",
+        "backup-truth": "A backup that is not whole",
         "insider": "A member who lies with valid keys",
     },
     designs={
@@ -121,6 +123,8 @@ ENGLISH = Words(
         "substitution": "The server swaps a key, or adds a member. Is it accepted?",
         "replay": "The server repeats and reorders. Is anything shown twice?",
         "copied-vault": "Somebody copied the vault once, and the relay keeps everything. How many later words do they read?",
+        "stolen-backup": "Somebody stole a backup, and the relay keeps everything. How many words do they read?",
+        "backup-truth": "A disk spoils a backup. Is any of it restored all the same?",
         "insider": "A member says anything, to anybody, with valid keys. Do the others keep their group and their words?",
     },
 )
@@ -170,6 +174,8 @@ PERSIAN = Words(
         "substitution": "تعویض کلید و افزودن عضو",
         "replay": "تکرار و جابه‌جایی",
         "copied-vault": "گاوصندوقی که یک بار رونوشت شد",
+        "stolen-backup": "پشتیبان دزدیده‌شده",
+        "backup-truth": "پشتیبانی که سالم نیست",
         "insider": "عضوی که با کلیدهای درست دروغ می‌گوید",
     },
     designs={
@@ -208,6 +214,8 @@ PERSIAN = Words(
         "substitution": "سرور کلیدی را عوض می‌کند یا عضوی می‌افزاید. آیا پذیرفته می‌شود؟",
         "replay": "سرور تکرار و جابه‌جا می‌کند. آیا چیزی دو بار نشان داده می‌شود؟",
         "copied-vault": "کسی یک بار از گاوصندوق رونوشت برداشت و سرور همه را نگه داشت. از حرف‌های بعدی چه می‌خواند؟",
+        "stolen-backup": "کسی پشتیبانی را دزدید و سرور همه را نگه داشت. از حرف‌ها چه می‌خواند؟",
+        "backup-truth": "دیسک پشتیبانی را خراب می‌کند. آیا با این همه چیزی از آن بازگردانده می‌شود؟",
         "insider": "عضوی با کلیدهای درست هر چیزی به هر کسی می‌گوید. آیا گروه و حرف‌های دیگران سر جای خود می‌مانند؟",
     },
 )
