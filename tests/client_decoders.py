@@ -11,13 +11,15 @@ import random
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from addresses import relay_at
-from amanat.client import history, holding, invite, pieces
+from amanat.client import backing, history, holding, invite, pieces, recalled, restoring
 from amanat.client.rules import answers, commits, hearing, joining, naming, repair, roster, sharing
 from amanat.errors import (
     AmanatError,
+    BrokenArchive,
     BrokenInvite,
     InvalidCell,
     InvalidCommit,
@@ -25,8 +27,9 @@ from amanat.errors import (
     InvalidFile,
     InvalidMessage,
     InvalidWelcome,
+    VaultDamaged,
 )
-from amanat.protocol import codec, files
+from amanat.protocol import archive, backup, codec, files
 from amanat.protocol.drops import derive_bucket
 from amanat.protocol.files import Outline
 from amanat.protocol.identity import (
@@ -113,6 +116,39 @@ def _record(
 
 def _from_link(data: bytes) -> invite.Invite:
     return invite.from_link(data.decode("latin-1"))
+
+
+def _example(kind: msgspec.inspect.Type) -> Any:  # noqa: ANN401  # a value of this type
+    """A value of a field of a record."""
+    match kind:
+        case msgspec.inspect.IntType():
+            return max(kind.ge or 0, 1)
+        case msgspec.inspect.StrType():
+            return "سلام"
+        case msgspec.inspect.BytesType():
+            return bytes(kind.min_length or 1)
+        case msgspec.inspect.BoolType():
+            return True
+        case msgspec.inspect.UnionType():
+            return None
+        case msgspec.inspect.ListType():
+            return [_example(kind.item_type)]
+        case msgspec.inspect.TupleType():
+            return tuple(_example(one) for one in kind.item_types)
+        case msgspec.inspect.StructType():
+            return kind.cls(*(_example(field.type) for field in kind.fields))
+        case _:
+            raise AssertionError(kind)
+
+
+def _records() -> dict[str, Decoder]:
+    """The records of a backup, each with an example."""
+    return {
+        f"record {entry.name} of a backup": _record(
+            restoring._DECODERS[entry], BrokenArchive, _example(msgspec.inspect.type_info(record))
+        )
+        for entry, record in backup.RECORDS.items()
+    }
 
 
 _SHARED = File(
@@ -231,6 +267,14 @@ DECODERS = {
     "held word": _record(
         holding._helds, InvalidMessage, Held(RELAY.key, "IR", bytes(32), bytes(32), CellKind.MLS)
     ),
+    "end of an archive": _record(archive._ends, BrokenArchive, archive.End([(1, 1)], bytes(32))),
+    "content of a backup": _record(
+        backing._blobs, BrokenArchive, backup.Blob(bytes(16), 70_000, is_own=True, frames=2)
+    ),
+    "recalled leaves": _record(
+        recalled._leaves, VaultDamaged, recalled.Leaves([(0, b"credential", SIGNER, b"leaf")])
+    ),
+    **_records(),
 }  # fmt: skip
 
 

@@ -23,7 +23,7 @@ from amanat.protocol import wire
 from amanat.protocol.cells import LABEL_BYTES, MESSAGE_CELL
 from amanat.protocol.drops import Drop
 from amanat.protocol.ledger import Created, drop_hash
-from amanat.region.audit import Audit, Report
+from amanat.region.audit import GRACE_S, Audit, Report
 from amanat.relay.cluster import ClusterStore, open_cluster
 from amanat.relay.cluster.engine import Engine
 from amanat.relay.cluster.messages import Resting
@@ -39,6 +39,8 @@ pytestmark = pytest.mark.e2e
 
 NOW = time.time()
 TODAY = int(NOW // DAY_S)
+ENDED = int((NOW - GRACE_S) // DAY_S)
+"""The newest day of which nothing may be left: shortly after midnight, not yet yesterday."""
 
 
 class Lived(NamedTuple):
@@ -269,7 +271,8 @@ def test_what_does_not_belong_beside_the_drops_is_found(lived: Lived) -> None:
         config = engine.api("STREAM.INFO.DE-drops-00")["config"]
         engine.api("STREAM.UPDATE.DE-drops-00", config | {"deny_delete": True})
     found = lived.found()
-    assert found["root-left"] == ["other, of a day that ended 3 days ago"]
+    days = ENDED - (TODAY - 3)
+    assert found["root-left"] == [f"other, of a day that ended {days} days ago"]
     assert found["remains"][0].startswith("roots.sqlite, page")
     assert found["unknown-file"] == ["drops.sqlite"]
     told = " ".join(found["misplaced"])

@@ -76,12 +76,13 @@ def test_what_is_nearly_right_keeps_the_invariant(name: str) -> None:
 
 
 def decoders_of_the_program() -> Iterator[tuple[str, msgspec.msgpack.Decoder[object]]]:
-    """Every decoder that stands in a module, with its name."""
+    """Every decoder that stands in a module, alone or among others, with its name."""
     for module in pkgutil.walk_packages(amanat.__path__, "amanat."):
         if module.name != "amanat.__main__":
             for name, value in vars(importlib.import_module(module.name)).items():
-                if isinstance(value, msgspec.msgpack.Decoder):
-                    yield f"{module.name}.{name}", value
+                for one in value.values() if isinstance(value, dict) else [value]:
+                    if isinstance(one, msgspec.msgpack.Decoder):
+                        yield f"{module.name}.{name}", one
 
 
 def test_no_decoder_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
