@@ -130,7 +130,7 @@ def _example(kind: msgspec.inspect.Type) -> Any:  # noqa: ANN401  # a value of t
         case msgspec.inspect.BoolType():
             return True
         case msgspec.inspect.UnionType():
-            return None
+            return next(_example(one) for one in kind.types if one != msgspec.inspect.NoneType())
         case msgspec.inspect.ListType():
             return [_example(kind.item_type)]
         case msgspec.inspect.TupleType():

@@ -93,6 +93,12 @@ MUTANTS = [
         ["test_backup.py::test_deleted_expired_and_short_lived_texts_are_left_out"],
     ),
     Mutant(
+        "a backup that ends begins others, though the person wants no more",
+        "        if self.folder:\n            unit.put(_DUE, (last.at",
+        "        if True:\n            unit.put(_DUE, (last.at",
+        ["test_backup.py::test_backup_that_was_under_way_when_they_were_stopped_begins_no_others"],
+    ),
+    Mutant(
         "the contents that kept backups name go",
         "            if path.name not in named:\n",
         "            if path.name in named:\n",

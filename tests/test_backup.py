@@ -206,9 +206,7 @@ async def test_backup_is_made_every_day_and_a_missed_one_is_made_up(
     await made(alice.client.backups.status().last_at)
     assert not alice.client.backups.status().error
     alice.client.backups.stop()
-    last = alice.client.backups.status().last_at
-    await world.pass_time(3 * DAY_S)
-    assert alice.client.backups.status().last_at == last
+    assert alice.client.backups.status().due_at == 0
 
 
 async def test_client_goes_on_while_a_backup_is_made(
@@ -234,6 +232,33 @@ async def test_client_goes_on_while_a_backup_is_made(
         await world.pass_time(1)
     arrived.set()
     assert texts(Path((await making).file), key) == ["before"]
+
+
+@pytest.mark.parametrize("is_away", [False, True])
+async def test_backup_that_was_under_way_when_they_were_stopped_begins_no_others(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_away: bool
+) -> None:
+    alice = await world.person("alice")
+    begin(alice, folder(tmp_path))
+    stopped = threading.Event()
+
+    def slowly(*args: object, **kwargs: object) -> object:
+        assert stopped.wait(60)
+        if is_away:
+            raise FolderAway
+        return gather(*args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(backing, "gather", slowly)
+    making = asyncio.create_task(alice.client.backups.make())
+    while not list(folder(tmp_path).glob("*/*.part")):
+        await world.pass_time(1)
+    with alice.acting():
+        alice.client.backups.stop()
+    stopped.set()
+    await asyncio.wait([making])
+    assert isinstance(making.exception(), FolderAway if is_away else type(None))
+    status = alice.client.backups.status()
+    assert (status.due_at, status.error, status.last_at > 0) == (0, "", not is_away)
 
 
 async def test_words_of_the_phrase_are_asked_for(world: World, tmp_path: Path) -> None:

@@ -77,7 +77,9 @@ def test_field_too_many_or_too_few_is_refused(name: str) -> None:
         assert not try_one(DECODERS[name], msgspec.msgpack.encode(other))
 
 
-@pytest.mark.parametrize("name", sorted(set(DECODERS) - {"link"}))
+@pytest.mark.parametrize(
+    "name", [name for name in sorted(DECODERS) if name != "link" and "of a backup" not in name]
+)  # a record of a backup has fields of free texts and numbers
 @pytest.mark.parametrize("value", [None, -1, 2**64 - 1, 1.5, "x" * 5000, [], {}, [[]], True])
 def test_value_of_another_type_is_refused_in_every_field(name: str, value: object) -> None:
     fields = records(name)

@@ -129,15 +129,17 @@ class Backups:
         return due_at <= now or due_at > now + EVERY_MS
 
     def was_made(self, unit: Unit, last: Last) -> None:
-        """Note a good backup."""
+        """Note a good backup. The person may have wanted no more of them while it was made."""
         unit.put(_MADE, f"{last.at} {last.size} {last.messages} {last.name}".encode())
-        unit.put(_DUE, (last.at + EVERY_MS).to_bytes(8, "big"))
         self._forget(unit, _ERROR)
+        if self.folder:
+            unit.put(_DUE, (last.at + EVERY_MS).to_bytes(8, "big"))
 
     def has_failed(self, unit: Unit, code: str) -> None:
-        """Note that no backup could be made."""
-        unit.put(_ERROR, code.encode())
-        unit.put(_DUE, (unit.now + AGAIN_MS).to_bytes(8, "big"))
+        """Note that no backup could be made, unless the person wants no more of them."""
+        if self.folder:
+            unit.put(_ERROR, code.encode())
+            unit.put(_DUE, (unit.now + AGAIN_MS).to_bytes(8, "big"))
 
 
 def ask_for(many: int, words: int) -> list[int]:

@@ -25,6 +25,8 @@ MAX_MEMBERS = 1_000
 
 Time: TypeAlias = Annotated[int, msgspec.Meta(ge=-(2**53), lt=2**53)]
 """Unix milliseconds."""
+Whole: TypeAlias = Annotated[int, msgspec.Meta(ge=-(2**53), lt=2**53)]
+"""A number as another messenger gives it."""
 Number: TypeAlias = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
 Line: TypeAlias = Annotated[str, msgspec.Meta(max_length=1_000)]
 DropId: TypeAlias = Annotated[bytes, msgspec.Meta(min_length=24, max_length=24)]
@@ -314,19 +316,19 @@ class ImportedMessage(codec.Record, frozen=True):
     """A message of such a chat."""
 
     chat: Number
-    number: int
-    place: int
+    number: Whole
+    place: Whole
     author: str
     name: str
-    at: int
-    edited_at: int | None
+    at: Whole
+    edited_at: Whole | None
     text: str
     marks: str
     kind: Line
     extra: str
-    reply_to: int | None
+    reply_to: Whole | None
     forwarded_from: str
-    topic: int | None
+    topic: Whole | None
     file: str
 
 
