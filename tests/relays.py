@@ -253,12 +253,15 @@ def follow(drop: Drop, after: int = 0, number: int = 0, credit: int = 2**53 - 1)
     return wire.Follow(number, drop.drop_id, drop.read_token, after, credit)
 
 
-async def read_all(peer: Peer, drop: Drop) -> list[bytes]:
-    """Every cell of a drop."""
+async def read_all(peer: Peer, drop: Drop, *, least: int = 0) -> list[bytes]:
+    """Every cell of a drop. A process of a cluster may be behind others for a moment: it is asked
+    again until there are `least`."""
     cells: list[bytes] = []
     while True:
         reply = await peer.ask(read(drop, len(cells)))
         assert isinstance(reply, wire.Cells), reply
         cells += reply.cells
         if len(cells) == reply.head:
-            return cells
+            if len(cells) >= least:
+                return cells
+            await asyncio.sleep(0.05)
