@@ -173,7 +173,7 @@ COMMANDS = (
         is_question=True,
     ),
     Command("backup phrase", "backups", "phrase", _CLIENT, "show that you have noted the phrase"),
-    Command("backup stop", "backups", "stop", _CLIENT, "make no more backups"),
+    Command("backup stop", "backups", "stop", _CLIENT, "stop making backups"),
     Command("restore", "backups", "restore", Needs.BACKGROUND, "make a profile from a backup"),
     Command("wipe", "people", "wipe", Needs.BACKGROUND, "destroy your profile on this machine"),
     Command("passphrase", "people", "passphrase", _CLIENT, "change your passphrase"),
