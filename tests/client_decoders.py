@@ -15,7 +15,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from addresses import relay_at
-from amanat.client import backing, history, holding, invite, pieces, recalled, restoring
+from amanat.client import history, holding, invite, pieces, recalled, restoring
 from amanat.client.rules import answers, commits, hearing, joining, naming, repair, roster, sharing
 from amanat.errors import (
     AmanatError,
@@ -268,9 +268,6 @@ DECODERS = {
         holding._helds, InvalidMessage, Held(RELAY.key, "IR", bytes(32), bytes(32), CellKind.MLS)
     ),
     "end of an archive": _record(archive._ends, BrokenArchive, archive.End([(1, 1)], bytes(32))),
-    "content of a backup": _record(
-        backing._blobs, BrokenArchive, backup.Blob(bytes(16), 70_000, is_own=True, frames=2)
-    ),
     "recalled leaves": _record(
         recalled._leaves, VaultDamaged, recalled.Leaves([(0, b"credential", SIGNER, b"leaf")])
     ),

@@ -115,9 +115,7 @@ async def test_there_is_no_ratchet_in_a_backup(world: World, tmp_path: Path) -> 
     alice.say("bob", "on its way")
     alice.client.invite()
     with alice.vault.snapshot() as read:
-        plain = b"".join(
-            codec.encode(one) for _, one in gather(read, (), frames={}, now=world.now())
-        )
+        plain = b"".join(codec.encode(one) for _, one in gather(read, {}, now=world.now()))
     secrets = [row[0] for row in alice.db.execute("SELECT chain FROM chain_out")]
     secrets += [row[0] for row in alice.db.execute("SELECT chain FROM chain_in")]
     secrets += [row[0] for row in alice.db.execute("SELECT secret FROM epoch_drop")]

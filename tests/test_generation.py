@@ -6,7 +6,6 @@ from __future__ import annotations
 import contextlib
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -19,9 +18,7 @@ from amanat.errors import CopiedVault, OldGeneration, ProfileReplaced
 from amanat.protocol import codec, wire
 from amanat.protocol.identity import next_credential
 from amanat.protocol.messages import COMMIT_FRAGMENT, CommitInfo
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from test_comeback import agree, all_hear_all
 
 
 def restored(world: World, person: Person, copy: Path, name: str = "restored") -> Person:
@@ -47,21 +44,6 @@ def generations(person: Person, gid: bytes) -> dict[bytes, int]:
     """The generation of each member, as one of them sees it."""
     people = person.rules.conversations.roster.group(gid).people
     return {one.identity: one.credential.generation for one in people}
-
-
-def agree(people: Sequence[Person], gid: bytes) -> None:
-    groups = [person.rules.conversations.roster.group(gid) for person in people]
-    assert [person.client.chat(gid).view().state for person in people] == ["active"] * len(people)
-    assert len({group.view.epoch_authenticator for group in groups}) == 1
-
-
-async def all_hear_all(world: World, people: Sequence[Person], gid: bytes) -> None:
-    for person in people:
-        person.client.chat(gid).send(f"said by {person.name} in the end")
-    await world.settle()
-    for person in people:
-        last = {message.text for message in person.client.chat(gid).messages()[-len(people) :]}
-        assert last == {f"said by {each.name} in the end" for each in people}
 
 
 async def backed_up(world: World) -> tuple[list[Person], bytes, Path]:

@@ -28,11 +28,6 @@ _PHASES = {
 }
 
 
-def _absolute(args: argparse.Namespace, path: Path) -> Path:
-    """A path of this command: the background may be in another directory."""
-    return Path(args.given.read(lambda: str(path.absolute())))
-
-
 def begin_words(parser: argparse.ArgumentParser) -> None:
     """The arguments of `backup begin`."""
     parser.add_argument("folder", metavar="FOLDER", type=Path, help="such as one on another disk")
@@ -43,7 +38,7 @@ def begin_words(parser: argparse.ArgumentParser) -> None:
 
 def begin(args: argparse.Namespace, out: Out) -> None:
     """Have a backup made every day, and show the recovery phrase if it is new."""
-    folder = _absolute(args, args.folder)
+    folder = terminal.absolute(args, args.folder)
 
     async def work(client: Client) -> None:
         words = client.backups.begin(folder, new_phrase=args.new_phrase)
@@ -138,7 +133,7 @@ def check_words(parser: argparse.ArgumentParser) -> None:
 
 def check(args: argparse.Namespace, out: Out) -> None:
     """Read a backup and restore it for a trial."""
-    file = _absolute(args, args.file)
+    file = terminal.absolute(args, args.file)
 
     async def work(client: Client) -> None:
         found = await client.backups.check(file, _told(out))
@@ -175,13 +170,13 @@ def phrase(args: argparse.Namespace, out: Out) -> None:
 
 
 def stop(args: argparse.Namespace, out: Out) -> None:
-    """Make no more backups."""
+    """Stop making backups."""
 
     async def work(client: Client) -> None:
         folder = client.backups.status().folder
         client.backups.stop()
         out.result({"folder": folder}, "")
-        out.note("no more backups are made; those that there are stay, and open with their phrase")
+        out.note("Amanat makes no more backups; the existing ones stay, and open with their phrase")
 
     session.with_client(args, work, is_online=False)
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from amanat.cli import carrying, session, telling
+from amanat.cli import carrying, session, telling, terminal
 from amanat.cli.words import size
 from amanat.errors import BadArgument, FileElsewhere, NoFile
 from amanat.protocol.descriptor import b64, unb64
@@ -95,8 +95,7 @@ def _relay(text: str) -> bytes:
 
 def save(args: argparse.Namespace, out: Out) -> None:
     """Fetch the file of a message and write it to a path."""
-    # The background may be in another directory.
-    path = Path(args.given.read(lambda: str(args.path.absolute())))
+    path = terminal.absolute(args, args.path)
 
     async def work(client: Client) -> None:
         if not args.notes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from amanat.cli import session, telling
+from amanat.cli import session, telling, terminal
 from amanat.display import shown
 from amanat.errors import BadArgument
 
@@ -54,11 +54,10 @@ def take_words(parser: argparse.ArgumentParser) -> None:
 
 def take(args: argparse.Namespace, out: Out) -> None:
     """Import an export, or say what is in it."""
-    # The background may be in another directory.
-    path = Path(args.given.read(lambda: str(args.path.absolute())))
-    args.is_question = args.preview
     from amanat.client.sdk.imports import zone_of
 
+    path = terminal.absolute(args, args.path)
+    args.is_question = args.preview
     zone = zone_of(args.zone)
 
     async def preview(client: Client) -> None:
@@ -143,8 +142,7 @@ def imported(args: argparse.Namespace, out: Out) -> None:
         raise BadArgument("give the number of a chat")
     if args.chat is not None and args.everything:
         raise BadArgument("--everything deletes all chats: give no number")
-    # The background may be in another directory.
-    file = args.export and Path(args.given.read(lambda: str(args.export.absolute())))
+    file = args.export and terminal.absolute(args, args.export)
 
     async def work(client: Client) -> None:
         from amanat.export import export_imported

@@ -119,8 +119,7 @@ def _send_files(args: argparse.Namespace, out: Out) -> None:
     from amanat import media
     from amanat.media import voice
 
-    # The background may be in another directory.
-    files = [Path(args.given.read(lambda: str(one.absolute()))) for one in args.file]  # noqa: B023  # read at once
+    files = [terminal.absolute(args, one) for one in args.file]
     text = terminal.text(args, None, "caption: ").rstrip("\n") if args.caption else ""
 
     async def send(client: Client, gid: bytes) -> list[int]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from amanat.errors import BadArgument, MalformedFrame
@@ -16,7 +17,6 @@ from amanat.process import hold_standard_descriptors
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterable, Iterator, Sequence
-    from pathlib import Path
 
     from rich.progress import Progress, TaskID
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 MAX_INPUT_BYTES = 1024 * 1024
 """Most bytes that a command reads from standard input or a file: more than any text that can be
 sent."""
-_PHRASE_WORDS = 24
 MAX_SECRET_BYTES = 4096
 """Most bytes that a command reads of a passphrase or an access code: nobody types as many."""
 
@@ -59,14 +58,21 @@ def passphrase(args: argparse.Namespace, *, is_new: bool) -> str:
     return _typed_twice("passphrase: ") if is_new else _typed("passphrase: ")
 
 
+def absolute(args: argparse.Namespace, path: Path) -> Path:
+    """A path that a command was given: the background may be in another directory."""
+    return Path(args.given.read(lambda: str(path.absolute())))
+
+
 def phrase(descriptor: int | None) -> str:
     """A recovery phrase, from a descriptor or as typed: words or numbers, in one line or several.
     They are shown while they are typed. Raises BadArgument."""
     if descriptor is not None:
         return from_descriptor(descriptor)
+    from amanat.protocol.phrase import WORDS
+
     _need_terminal("--phrase-fd")
     said = _ask("the 24 words of the recovery phrase, or their numbers: ").split()
-    while len(said) < _PHRASE_WORDS and (more := _ask(f"and on, from word {len(said) + 1}: ")):
+    while len(said) < WORDS and (more := _ask(f"and on, from word {len(said) + 1}: ")):
         said += more.split()
     return " ".join(said)
 

@@ -22,7 +22,7 @@ from amanat.errors import BlobDamaged, BrokenArchive, FolderAway
 from amanat.protocol import archive, codec
 from amanat.protocol.archive import Opener, Sealer
 from amanat.protocol.backup import PURPOSE, Entry
-from amanat.protocol.backup import Blob as BlobRecord
+from amanat.protocol.ledger import hour_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
     from amanat.client.surroundings import Surroundings
     from amanat.client.unit import Unit
     from amanat.client.vault import Unlock, Vault
+    from amanat.protocol.backup import Blob as BlobRecord
 
     Told: TypeAlias = Callable[[str, int, int], None]
     """Hears how far a backup or a restore has got: the phase, and how much of how much is done."""
 
-HOUR_S = 3_600
 TOLD_EVERY = 5_000
 """After how many records somebody hears how far it has got."""
 
@@ -102,13 +102,13 @@ def _make(vault: Vault, folder: Folder, key: bytes, now: int, told: Told) -> Mad
         sealer = Sealer(
             key,
             purpose=PURPOSE,
-            hour=now // 1000 // HOUR_S,
+            hour=hour_of(now // 1000),
             salt=secrets.token_bytes(archive.SALT_BYTES),
             program=version("amanat"),
         )
         with open_new(draft) as handle:
             write_all(handle, sealer.head)
-            for count, (entry, record) in enumerate(gather(read, frames, frames=frames, now=now)):
+            for count, (entry, record) in enumerate(gather(read, frames, now=now)):
                 write_all(handle, sealer.add(entry, codec.encode(record)))
                 if count % TOLD_EVERY == 0:
                     told("write", min(count, many), many)
@@ -170,14 +170,10 @@ def _take(
     path: Path, key: bytes, restoring: Restoring, told: Told, *, phase: str = "check"
 ) -> Found:
     """Hand all records of an archive to a restore."""
-    blobs: dict[bytes, int] = {}
 
     def take(items: Iterator[archive.Item]) -> None:
         for item in items:
             restoring.take(item.kind, item.body)
-            if item.kind == Entry.BLOB:
-                one = codec.decode(_blobs, item.body, BrokenArchive)
-                blobs[one.blob] = one.frames
 
     parts = pieces(path, from_disk=True)
     first = next(parts, b"")
@@ -198,7 +194,7 @@ def _take(
         made_at=restoring.made_at,
         messages=opener.counts[Entry.MESSAGE],
         imported=opener.counts[Entry.IMPORTED_MESSAGE],
-        blobs=blobs,
+        blobs=restoring.blobs,
         unknown=restoring.unknown,
     )
 
@@ -266,6 +262,3 @@ def _bring_blob(blobs: Blobs, one: BlobRecord, folder: Folder) -> bytes | None:
     except (BlobDamaged, FileNotFoundError):
         return None
     return name.key
-
-
-_blobs = codec.decoder_of(BlobRecord)

@@ -64,7 +64,7 @@ class Backups:
         return made
 
     def stop(self, unit: Unit) -> None:
-        """Have no more backups made. Those that there are stay, and open with the phrase."""
+        """Stop making backups. The existing ones stay, and open with the phrase."""
         self._forget(unit, _FOLDER, _DUE, _ERROR)
 
     @staticmethod
@@ -103,8 +103,8 @@ class Backups:
     @property
     def due_at(self) -> int | None:
         """When the next backup is due, in Unix milliseconds; None if none is made."""
-        due = self._get(_DUE)
-        return int.from_bytes(due, "big") if due is not None else None
+        rows = self._read.all(f"SELECT value FROM meta WHERE key = '{_DUE}'")  # noqa: S608
+        return int.from_bytes(rows[0][0], "big") if rows else None
 
     @property
     def error(self) -> str:
@@ -122,11 +122,8 @@ class Backups:
 
     def is_due(self, now: int) -> bool:
         """Whether a backup is due. A clock that was set back makes one due, too."""
-        rows = self._read.all(f"SELECT value FROM meta WHERE key = '{_DUE}'")  # noqa: S608
-        if not rows:
-            return False
-        due_at = int.from_bytes(rows[0][0], "big")
-        return due_at <= now or due_at > now + EVERY_MS
+        due_at = self.due_at
+        return due_at is not None and (due_at <= now or due_at > now + EVERY_MS)
 
     def was_made(self, unit: Unit, last: Last) -> None:
         """Note a good backup. The person may have wanted no more of them while it was made."""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
+from amanat.client.unlock_file import sync_directory
 from amanat.client.vault import naming_faults
 from amanat.errors import BlobDamaged
 from amanat.protocol.cells import MAX_PAYLOAD
@@ -114,11 +115,7 @@ class Blobs:
         """Make the place of a new blob durable, as `Blob.sync` does with its content."""
         with naming_faults(self._profile):
             for directory in (self._path(name.id).parent, self._directory, self._profile):
-                handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-                try:
-                    os.fsync(handle)
-                finally:
-                    os.close(handle)
+                sync_directory(directory)
 
     def discard(self, name: BlobName) -> None:
         """Remove the file of a blob that no vault keeps."""

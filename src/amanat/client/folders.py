@@ -15,6 +15,7 @@ import os
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from amanat.client.unlock_file import sync_directory
 from amanat.client.vault import naming_faults
 from amanat.errors import BrokenArchive, FolderAway, WrongPhrase
 from amanat.protocol import archive
@@ -100,7 +101,7 @@ class Folder:
                 os.fsync(handle)
             listed.rename(path.with_suffix(_LIST))
             draft.rename(path)
-            _sync(self.own)
+            sync_directory(self.own)
         return path
 
     def tidy(self) -> list[Path]:
@@ -114,7 +115,7 @@ class Folder:
                 path.unlink()
                 path.with_suffix(_LIST).unlink(missing_ok=True)
             if gone:
-                _sync(self.own)
+                sync_directory(self.own)
                 self._tidy_blobs()
         return gone
 
@@ -154,7 +155,7 @@ class Folder:
         """Keep the content of a blob, which is whole."""
         path = self.blob_path(blob)
         path.with_name(path.name + _PART).rename(path)
-        _sync(path.parent)
+        sync_directory(path.parent)
 
 
 def folder_of(place: Path, key: bytes) -> Folder:
@@ -218,15 +219,6 @@ def write_all(handle: int, data: bytes) -> None:
     rest = memoryview(data)
     while rest:
         rest = rest[os.write(handle, rest) :]
-
-
-def _sync(directory: Path) -> None:
-    """Make the names in a directory durable."""
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _time_of(path: Path) -> int | None:

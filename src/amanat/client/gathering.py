@@ -16,7 +16,7 @@ from amanat.protocol.backup import Entry
 from amanat.protocol.messages import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterator
+    from collections.abc import Callable, Container, Iterator, Mapping
 
     from amanat.client.unit import Reader
     from amanat.protocol import codec
@@ -48,9 +48,9 @@ OF_PROGRAMS = "program "
 _IS_SHORT = "m.life_s > 0 AND m.life_s < ?1"
 
 
-def gather(read: Reader, blobs: Container[bytes], *, frames: dict[bytes, int], now: int) -> Entries:
-    """All records of a backup. `blobs` are those whose content lies beside the archive, and
-    `frames` says how long they are."""
+def gather(read: Reader, frames: Mapping[bytes, int], *, now: int) -> Entries:
+    """All records of a backup. `frames` has the blobs whose content lies beside the archive, and
+    how long each is."""
     yield Entry.PERSON, _person(read, now)
     yield from _relays(read)
     yield from _settings(read)
@@ -59,9 +59,9 @@ def gather(read: Reader, blobs: Container[bytes], *, frames: dict[bytes, int], n
     yield from _lineages(read)
     rows = read.execute("SELECT id, size, is_own FROM blob ORDER BY id")
     for blob, size, is_own in rows:
-        if blob in blobs:
+        if blob in frames:
             yield Entry.BLOB, backup.Blob(blob, size, bool(is_own), frames[blob])
-    yield from _messages(read, blobs, now)
+    yield from _messages(read, frames, now)
     yield from _imported(read)
 
 

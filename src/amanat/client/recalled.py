@@ -7,29 +7,23 @@ epoch. A group that the person had left stays recalled for good.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, NamedTuple
-
-import msgspec
+from typing import TYPE_CHECKING, NamedTuple
 
 from amanat import mls
 from amanat.errors import VaultDamaged
-from amanat.protocol import codec
+from amanat.protocol import backup, codec
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from amanat.client.unit import Reader, Unit
 
-MAX_LEAVES = 1_000
-"""The most leaves of a group (rights.MAX_CLASSICAL_LEAVES)."""
 _NO_LEAF = 2**32 - 1
 """The leaf of somebody who is no member."""
 
 
 class Leaves(codec.Record, frozen=True):
-    """The leaves of a group: index, credential, signature key and leaf record of each."""
+    """The leaves of a group."""
 
-    leaves: Annotated[list[tuple[int, bytes, bytes, bytes]], msgspec.Meta(max_length=MAX_LEAVES)]
+    leaves: backup.Leaves
 
 
 class Known(NamedTuple):
@@ -66,12 +60,12 @@ class Recalled:
         return Known(view, members)
 
     @staticmethod
-    def keep(unit: Unit, gid: bytes, view: mls.GroupView, members: Sequence[mls.Member]) -> None:
-        """Keep a group that the engine does not have."""
-        leaves = [(one.leaf_index, one.credential, one.signer, one.leaf) for one in members]
+    def keep(unit: Unit, one: backup.Conversation) -> None:
+        """Keep the group of a conversation, which the engine does not have."""
+        leaves = codec.encode(Leaves(one.members))
         unit.db.execute(
             "INSERT OR REPLACE INTO recalled VALUES (?, ?, ?, ?, ?, ?)",
-            (gid, view.suite, view.epoch, view.state, view.policy, codec.encode(Leaves(leaves))),
+            (one.group, one.suite, one.epoch, one.group_state, one.policy, leaves),
         )
 
     @staticmethod

@@ -56,6 +56,8 @@ class Restoring:
         """The name of the person."""
         self.made_at = 0
         """When the backup was made, in Unix milliseconds."""
+        self.blobs: dict[bytes, int] = {}
+        """The blobs that it names, and the number of frames of each."""
         self.unknown = 0
         """How many records were of kinds that this program does not know."""
 
@@ -175,8 +177,7 @@ class Restoring:
             " sure_seq, look_due_at) VALUES (?, ?, ?, ?, ?, ?, ?, 0, NULL)",
             (one.group, now, one.sent_seq, bytes(32), one.clock, one.hidden, one.added_by),
         )
-        view = mls.GroupView(one.epoch, one.suite, 0, one.policy, b"", None, False, one.group_state)
-        Recalled.keep(self._unit, one.group, view, [mls.Member(*leaf) for leaf in one.members])
+        Recalled.keep(self._unit, one)
         if now is State.ASTRAY:
             self._db.execute(
                 "INSERT INTO comeback (gid, is_lost, is_restart, ask_due_at) VALUES (?, 1, 1, ?)",
@@ -215,6 +216,7 @@ class Restoring:
     # Messages
 
     def _blob(self, one: backup.Blob) -> None:
+        self.blobs[one.blob] = one.frames
         key = self._bring(one)
         if key is not None:
             self._put("blob", one.blob, key, one.size, one.is_own, self._unit.now)

@@ -23,13 +23,17 @@ PURPOSE = "backup"
 MAX_MEMBERS = 1_000
 """The most leaves of a group."""
 
-Time: TypeAlias = Annotated[int, msgspec.Meta(ge=-(2**53), lt=2**53)]
-"""Unix milliseconds."""
 Whole: TypeAlias = Annotated[int, msgspec.Meta(ge=-(2**53), lt=2**53)]
 """A number as another messenger gives it."""
+Time: TypeAlias = Whole
+"""Unix milliseconds."""
 Number: TypeAlias = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
 Line: TypeAlias = Annotated[str, msgspec.Meta(max_length=1_000)]
 DropId: TypeAlias = Annotated[bytes, msgspec.Meta(min_length=24, max_length=24)]
+Leaves: TypeAlias = Annotated[
+    list[tuple[int, bytes, bytes, bytes]], msgspec.Meta(max_length=MAX_MEMBERS)
+]
+"""Leaf index, credential, signature key and leaf record of each leaf of a group."""
 
 
 class Entry(IntEnum):
@@ -180,8 +184,7 @@ class Conversation(codec.Record, frozen=True):
     epoch: Number
     group_state: bytes
     policy: bytes
-    members: Annotated[list[tuple[int, bytes, bytes, bytes]], msgspec.Meta(max_length=MAX_MEMBERS)]
-    """Leaf index, credential, signature key and leaf record of each leaf."""
+    members: Leaves
 
 
 class Desk(codec.Record, frozen=True):

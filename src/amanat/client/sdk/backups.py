@@ -102,7 +102,7 @@ class BackupsOf:
         return _words(key) if key else []
 
     def stop(self) -> None:
-        """Have no more backups made. Those that were made stay in their folder."""
+        """Stop making backups. The existing ones stay in their folder."""
         with self._unit() as unit:
             self._rules.stop(unit)
             unit.events.append(StatusChanged())
