@@ -57,10 +57,11 @@ demo: build
 	@echo "Now try it yourself, in your browser: $(BIN)/amanat up"
 
 # Many tests wait for other processes: a third worker keeps two cores busy, a fourth gains nothing.
+# A test that failed is run once more, and reported: decision 0048.
 WORKERS ?= $(shell expr $$(nproc) + $$(nproc) / 2)
 test: build system
 	$(RUST_ENV) cargo test --quiet --locked --manifest-path rust/Cargo.toml
-	$(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal
+	$(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal --reruns 1 --max-suite-reruns 5 --rerun-show-tracebacks
 
 # All tests of the drill are long, and on each core its libraries alone take two seconds to load.
 quick: build

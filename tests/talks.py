@@ -36,10 +36,11 @@ class Talk(NamedTuple):
         return self.tab.locator("article", has=self.tab.locator("p", has_text=text))
 
     async def hear(self, *texts: str) -> None:
-        """مریم says these, and they have arrived."""
+        """مریم says these, and Alice's page has them."""
         for text in texts:
             self.maryam.contact("alice").send(text)
         await until(self.alice, lambda: texts[-1] in [one.text for one in self.chat.messages()])
+        await self.bubble(texts[-1]).wait_for(state="attached")
 
     async def choose(self, text: str, item: str) -> None:
         """Press an item of a message's menu."""

@@ -29,6 +29,7 @@ from amanat.relay.drops import DAY_S, Drops
 from amanat.relay.ledger import Ledger, every_entry, replay
 from amanat.relay.store import SqliteStore
 from amanat.relay.store.schema import SEQ_BITS
+from damage import changed_at
 from relays import Peer, RelayProcess, append, in_loop
 from test_moving import REGION, SOURCE_REGION, Two
 
@@ -191,7 +192,7 @@ def cell_swapped(directory: Path) -> None:
         place, wrapped = store.execute(
             'SELECT place, wrapped FROM cell JOIN "drop" ON place = number << 40 | head LIMIT 1'
         ).fetchone()
-        changed = wrapped[:-1] + bytes([wrapped[-1] ^ 1])
+        changed = changed_at(wrapped)
         store.execute("UPDATE cell SET wrapped = ? WHERE place = ?", (changed, place))
 
 

@@ -33,6 +33,7 @@ from amanat.errors import (
 from amanat.protocol import codec, phrase
 from amanat.protocol.archive import Opener, read_header
 from amanat.protocol.backup import Entry, Message
+from damage import changed_at
 
 DAY_S = 86_400
 NOW_S = 1_700_000_000
@@ -368,7 +369,7 @@ async def test_disk_that_gives_back_something_else_is_found_out(
     real = folders.write_all
 
     def badly(handle: int, data: bytes) -> None:
-        real(handle, data[:-1] + bytes([data[-1] ^ 1]) if len(data) > 1_000 else data)
+        real(handle, changed_at(data) if len(data) > 1_000 else data)
 
     monkeypatch.setattr(backing, "write_all", badly)
     with pytest.raises(BrokenArchive):

@@ -32,6 +32,7 @@ from amanat.relay.directory import RelayDirectory
 from amanat.relay.drops import DAY_S, Drops
 from amanat.relay.ledger import Ledger
 from clusters import Cluster
+from damage import changed_at
 from test_audit import create, make
 from test_cluster_scrub import flip
 
@@ -209,7 +210,7 @@ def does_not_open(lived: Lived, drop: Drop) -> Drop:
         lived.rules(store).write([more(drop)], now=NOW)
         cells = store._staged[drop.drop_id].cells
         wrapped = cells[-1].wrapped
-        other = wrapped[:-1] + bytes([wrapped[-1] ^ 1])
+        other = changed_at(wrapped)
         cells[-1] = Resting(cells[-1].day, cells[-1].label, cells[-1].before, other)
         assert not any(store.commit())
     return drop

@@ -17,6 +17,7 @@ from amanat.protocol.cells import LARGE_CELL
 from amanat.protocol.drops import first_digest
 from amanat.protocol.files import CHUNK_BYTES, FileDrop, Known, Sum, outline_hash, padded, shape_of
 from amanat.protocol.messages import MAX_CELLS, MAX_FILE_BYTES, File, FileKind
+from damage import changed_at
 
 CLASSES = sorted({2**n for n in range(15)} | {3 * 2**n for n in range(14)} - {24_576})
 
@@ -160,7 +161,7 @@ def test_another_cell_of_somebody_who_has_the_secret_is_never_believed(number: i
 
 def test_a_cell_that_a_relay_has_changed_is_told() -> None:
     forged = list(MADE.cells)
-    forged[3] = forged[3][:-1] + bytes([forged[3][-1] ^ 1])
+    forged[3] = changed_at(forged[3])
     with pytest.raises(InvalidFile):
         fetch(MADE, forged)
 

@@ -40,6 +40,7 @@ from amanat.errors import (
 from amanat.protocol import codec, wire
 from amanat.protocol.cells import LARGE_CELL, MESSAGE_CELL
 from amanat.protocol.messages import Kind
+from damage import changed_at
 from figures import every
 
 pytestmark = pytest.mark.long
@@ -300,7 +301,7 @@ async def test_a_relay_that_changes_a_cell_is_told_by_name(world: World) -> None
     _alice, bob, data = await sent(world, 500_000)
     shelf = next(shelf for shelf in world.relay.shelves.values() if len(shelf.cells) == 12)
     kept = shelf.cells[5]
-    shelf.cells[5] = kept[:-1] + bytes([kept[-1] ^ 1])
+    shelf.cells[5] = changed_at(kept)
     (message,) = files(bob, "alice")
     assert message.file is not None
     with pytest.raises(InvalidFile):
@@ -397,7 +398,7 @@ async def test_a_file_whose_blob_is_damaged_or_lost_is_told_and_fetched_again(
     await message.file.fetch()
     (path,) = blobs(bob)
     good = path.read_bytes()
-    path.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+    path.write_bytes(changed_at(good))
     with pytest.raises(BlobDamaged):
         saved(bob, message)
     path.unlink()

@@ -42,6 +42,7 @@ from amanat.relay.records import DropRecord
 from amanat.relay.store import SqliteStore
 from amanat.relay.store.reader import SqliteReader
 from clusters import Cluster
+from damage import changed_at
 from figures import rounds
 from relays import Peer, RelayProcess, append, in_loop, read, read_all, run_in_loop
 
@@ -510,7 +511,7 @@ async def test_a_drop_goes_only_when_frozen_and_lands_only_as_it_was(tmp_path: P
         part = whole(record, *found)
         foreign = msgspec.structs.replace(part, drop_id=make(1).drop_id[::-1])
         assert await scene.take(there, moving.Carry([foreign], settles=True)) == "broken-move"
-        broken = moving.WrappedCell(cells[0].day, cells[0].wrapped[:-1] + b"\0")
+        broken = moving.WrappedCell(cells[0].day, changed_at(cells[0].wrapped))
         damaged = msgspec.structs.replace(part, cells=[broken, *cells[1:]])
         assert await scene.take(there, moving.Carry([damaged], settles=True)) == "broken-move"
         half = msgspec.structs.replace(part, cells=cells[:1])
@@ -760,7 +761,7 @@ def test_a_certificate_is_of_both_relays_and_of_every_bit() -> None:
     assert open_certificate(good)[0] == order
     for place in range(len(good)):
         with pytest.raises(BrokenCertificate):
-            open_certificate(good[:place] + bytes([good[place] ^ 1]) + good[place + 1 :])
+            open_certificate(changed_at(good, place))
     for key_of_neither in (other, Ed25519PrivateKey.generate()):
         with pytest.raises(BrokenCertificate):
             open_certificate(moving.certify(statement, signature, erased=3, key=key_of_neither))

@@ -35,6 +35,7 @@ from amanat.protocol.descriptor import (
     unb64,
 )
 from amanat.protocol.places import MAX_PLACES, Place, one_form
+from damage import changed_at
 
 secrets = st.binary(min_size=32, max_size=32)
 SECRET = bytes(range(32))
@@ -117,10 +118,7 @@ def test_a_cell_does_not_open_elsewhere_or_changed() -> None:
         (cells.OneTime(ONCE.label, other.key), cell, "DE", DROP.drop_id),
         (ONCE, cell[:-1], "DE", DROP.drop_id),
         (ONCE, cell + b"\x00", "DE", DROP.drop_id),
-        *(
-            (ONCE, cell[:at] + bytes([cell[at] ^ 1]) + cell[at + 1 :], "DE", DROP.drop_id)
-            for at in (0, 15, 16, 500, 1023)
-        ),
+        *((ONCE, changed_at(cell, at), "DE", DROP.drop_id) for at in (0, 15, 16, 500, 1023)),
     ]
     for once, data, region, drop_id in wrong:
         with pytest.raises(InvalidCell):
@@ -367,7 +365,7 @@ def test_a_signed_address_is_read_back_and_only_its_relay_can_have_made_it() -> 
         with pytest.raises(InvalidMessage):
             codec.decode(
                 ADDRESSES,
-                data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :],
+                changed_at(data, place),
                 InvalidMessage,
             )
 

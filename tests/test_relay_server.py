@@ -48,6 +48,7 @@ from amanat.relay.drops import DAY_S, Drops
 from amanat.relay.frames import SharedFrame, websocket_head
 from amanat.relay.store import SqliteStore
 from clusters import Cluster
+from damage import changed_at
 from relays import (
     Peer,
     RelayProcess,
@@ -314,7 +315,7 @@ async def test_a_refusal_is_named_and_the_connection_goes_on(relay: RelayProcess
     await peer.ask(append(bucket, data))
     refused: list[tuple[wire.Request, str]] = [
         (append(bucket, data + b"x"), "bad-cell"),
-        (append(bucket, data[:-1] + bytes([data[-1] ^ 1])), "label-taken"),
+        (append(bucket, changed_at(data)), "label-taken"),
         (append(unknown, data), "no-such-drop"),
         (append(bucket._replace(append_token=bucket.read_token), data), "no-such-drop"),
         (read(unknown), "no-such-drop"),

@@ -40,6 +40,7 @@ from amanat.relay.connection import HIGH_WATER_BYTES
 from amanat.relay.drops import DAY_S, Drops
 from amanat.relay.store import SqliteStore
 from amanat.relay.store.schema import CACHE_KIB
+from damage import changed_at
 from figures import SOAK, report, rounds
 from relays import REGION, Peer, RelayProcess, append, follow, read, read_all, run_in_loop
 
@@ -660,7 +661,7 @@ def test_junk_changes_nothing(tmp_path: Path) -> None:
         # Known cells sent again get the same answers, and nothing is added.
         for data in account.places:
             account.acknowledge(data, await peer.ask(append(drop, data)))
-            taken = append(drop, data[:-1] + bytes([data[-1] ^ 1]))
+            taken = append(drop, changed_at(data))
             assert await peer.ask_code(taken) == "label-taken"
         assert rests(relay) == before
 

@@ -39,6 +39,7 @@ from amanat.protocol import codec, wire
 from amanat.protocol.cells import LABEL_BYTES, MAX_PAYLOAD, MESSAGE_CELL
 from amanat.protocol.drops import HANDSHAKE_RETENTION_DAYS, token_hash
 from amanat.protocol.messages import Policy, piece_hash
+from damage import changed_at
 from figures import SOAK, report, rounds
 
 pytestmark = [
@@ -566,14 +567,10 @@ def files(directory: Path) -> dict[str, bytes]:
 
 DAMAGES: dict[str, Callable[[bytes, random.Random], bytes]] = {
     "cut": lambda data, rng: data[: rng.randrange(len(data))],
-    "flipped in the first page": lambda data, rng: flipped(data, rng.randrange(4096)),
-    "flipped anywhere": lambda data, rng: flipped(data, rng.randrange(len(data))),
+    "flipped in the first page": lambda data, rng: changed_at(data, rng.randrange(4096)),
+    "flipped anywhere": lambda data, rng: changed_at(data, rng.randrange(len(data))),
     "overwritten": lambda data, rng: rng.randbytes(len(data)),
 }
-
-
-def flipped(data: bytes, at: int) -> bytes:
-    return data[:at] + bytes([data[at] ^ 0x40]) + data[at + 1 :]
 
 
 async def test_damaged_vault_is_named_and_left_as_it_is(world: World) -> None:
