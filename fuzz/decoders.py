@@ -46,6 +46,7 @@ from amanat.relay import directory
 from amanat.relay.cluster import messages
 from amanat.relay.cluster.ledger import Taken, decode_taken
 from amanat.relay.cluster.moves import KeptMove, decode_move
+from amanat.relay.cluster.processes import Frames, decode_frames
 from amanat.relay.cluster.roots import Root, decode_root
 
 sys.path.append(str(Path(__file__).parent.parent / "tests"))
@@ -443,6 +444,9 @@ TARGETS = {
     "cluster-journal": Target(
         functools.partial(_stored, messages.decode_journal),
         [codec.encode(messages.Journal([ledger.encode_entry(_ENTRIES[0])], 1))],
+    ),
+    "cluster-frames": Target(
+        functools.partial(_stored, decode_frames), [codec.encode(Frames(1_800_000_000, [b"frame"]))]
     ),
     "cluster-ledger": Target(
         functools.partial(_stored, decode_taken),

@@ -1161,6 +1161,40 @@ MUTANTS = [
         ],
     ),
     Mutant(
+        "two processes each take the other for the lead of a drop",
+        "                if _rank(drop_id, other) < _rank(drop_id, self._process):\n",
+        "                if _rank(drop_id, other):\n",
+        [
+            "test_leads.py::test_of_two_processes_in_each_others_way_one_leads_and_each_leads_half",
+        ],
+    ),
+    Mutant(
+        "a drop leaves its lead while an append is on its way",
+        "        self._forget(lambda lead, until: lead == process and until <= now)\n",
+        "        self._forget(lambda lead, until: until <= now)\n",
+        [
+            "test_leads.py::test_a_lead_stays_while_an_append_is_on_its_way_and_then_until_its_time_is_over",
+        ],
+    ),
+    Mutant(
+        "a process passes on what was passed to it",
+        " or writing.asker.is_deputy or writing.verdict:\n",
+        " or writing.verdict:\n",
+        ["test_leads.py::test_what_another_process_passed_on_is_never_passed_on_again"],
+    ),
+    Mutant(
+        "appends that a lead did not make come back in any order",
+        "            left = [*line.going, *line.waiting.writes]\n",
+        "            left = [*line.waiting.writes, *line.going]\n",
+        ["test_leads.py::test_appends_that_a_lead_does_not_make_come_back_in_their_order"],
+    ),
+    Mutant(
+        "appends that somebody sends a second time are made at any time",
+        "        return told.frames if abs(time.time() - told.at) <= FRESH_S else None\n",
+        "        return told.frames\n",
+        ["test_leads.py::test_only_a_process_of_the_relay_is_heard_and_only_at_once"],
+    ),
+    Mutant(
         "the drop of an epoch ends with its cells",
         "DROP_LIFE_DAYS = 180\n",
         "DROP_LIFE_DAYS = 30\n",

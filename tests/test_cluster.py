@@ -32,10 +32,10 @@ from relays import Peer, RelayProcess, append, follow, in_loop, read_all, run_in
 pytestmark = pytest.mark.e2e
 
 DYING_PATIENCE_S = 100.0
-KILLS = 10
-"""Deaths of relay processes in one run of their campaign."""
 """Seconds after which a test of dying nodes stops waiting: the engine may need ten to choose new
 leaders, several times in a row."""
+KILLS = 10
+"""Deaths of relay processes in one run of their campaign."""
 
 
 @pytest.fixture

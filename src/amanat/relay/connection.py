@@ -27,6 +27,8 @@ from amanat.relay.frames import SharedFrame, websocket_head
 from amanat.relay.hop import Guest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from amanat.relay.server import Relay
 
 HIGH_WATER_BYTES = 256 * 1024
@@ -85,6 +87,8 @@ class Asker:
 
     speaks_for = 1
     """The number of clients for which it counts when room is scarce."""
+    is_deputy = False
+    """Whether it stands for another process of the relay."""
 
     def __init__(self, relay: Relay) -> None:
         self.asked: dict[int, Asking] = {}
@@ -104,6 +108,37 @@ class Asker:
         self._rooms.leave(asking)
         if asking.place is not None:
             self._relay.leave(asking)
+
+
+class Deputy(Asker):
+    """Stands for another process of the relay, whose appends this one makes. Their clients have
+    room for them at that process."""
+
+    is_deputy = True
+
+    def __init__(
+        self, relay: Relay, appends: Sequence[bytes], send: Callable[[list[bytes]], object]
+    ) -> None:
+        """`send` gets the replies, once all are known. Raises MalformedFrame or FrameTooLarge."""
+        super().__init__(relay)
+        self._send = send
+        self.writings: list[Writing] = []
+        """The appends."""
+        self._replies: dict[Asking, bytes] = {}
+        """The frames that answer them."""
+        for frame in appends:
+            request = wire.decode_request(frame)
+            if not isinstance(request, wire.Append):
+                raise MalformedFrame
+            writing = Writing(self, request, request.id, None)
+            writing.size = len(frame)
+            self.writings.append(writing)
+
+    def answer(self, asking: Asking, reply: wire.Reply) -> None:
+        """End an append, and send all replies after the last one."""
+        self._replies[asking] = wire.encode(reply)
+        if len(self._replies) == len(self.writings):
+            self._send([self._replies[writing] for writing in self.writings])
 
 
 class Connection(picows.WSListener, Asker):

@@ -14,7 +14,7 @@ from amanat.protocol.drops import HASH_BYTES
 from amanat.protocol.moving import HERE, Standing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from amanat.protocol.ledger import Entry
 
@@ -115,6 +115,33 @@ class Unmade(NamedTuple):
 ALL_MADE = Unmade()
 
 
+class Processes(Protocol):
+    """The other processes that share a store. One of those that write to a drop is its lead, which
+    appends for all of them; nothing rests on that."""
+
+    def lead(self, drop_id: bytes) -> bytes | None:
+        """The process that leads a drop, if it is another one."""
+
+    def pass_on(
+        self, lead: bytes, appends: Sequence[bytes], answer: Callable[[list[bytes] | None], object]
+    ) -> None:
+        """Have a lead make appends. `answer` is called once, in any thread, with the replies, in
+        order, or with None if the lead does not answer: then nobody knows what it has made."""
+
+    def gone(self, lead: bytes) -> None:
+        """A lead does not answer, so it leads nothing any longer."""
+
+    def rested(self, lead: bytes) -> None:
+        """No append is on its way to a lead."""
+
+    def take_over(
+        self, hear: Callable[[list[bytes], Callable[[list[bytes]], None]], object]
+    ) -> None:
+        """Have `hear` called, in any thread, with appends that another process passes on, and with
+        a function that sends it the replies; no replies at all mean that it shall make them
+        itself."""
+
+
 class Store(Protocol):
     """The storage of drops. It has one writer, whose staged batch `commit` makes durable: of each
     drop, all or none.
@@ -125,6 +152,10 @@ class Store(Protocol):
 
     waits: bool
     """Whether its methods may wait for other machines, so that no loop calls them."""
+
+    @property
+    def processes(self) -> Processes | None:
+        """The other processes that share it; None if no other can."""
 
     # The writer's view: committed and staged.
 

@@ -25,7 +25,7 @@ from amanat.protocol import wire
 from amanat.protocol.descriptor import parse_address
 from amanat.relay.asking import Asking, Reader, Rooms
 from amanat.relay.clock import system_clock
-from amanat.relay.connection import DRAINING_RETRY_S, Asker, Connection
+from amanat.relay.connection import DRAINING_RETRY_S, Asker, Connection, Deputy
 from amanat.relay.description import Description, Sealing
 from amanat.relay.directory import RelayDirectory, SealingKeys, interface, locked
 from amanat.relay.drops import BUSY_RETRY_S, Drops
@@ -182,7 +182,13 @@ class Relay:
         )
         self.readers = Readers(self._drops, self.metrics, now=now)
         self.writer = Writer(
-            self._drops, moves, self.readers, self.metrics, self.rooms.wait_bytes, now=now
+            self._drops,
+            moves,
+            self.readers,
+            self.metrics,
+            self.rooms.wait_bytes,
+            store.processes,
+            now=now,
         )
         self.hop = Hop(directory.config.hop, directory.identity, Known(), clock=now)
         self.description = Description(
@@ -216,6 +222,10 @@ class Relay:
         self._store.hear_of(
             lambda drop_id, head: loop.call_soon_threadsafe(self.readers.wake, drop_id, head)
         )
+        if self._store.processes is not None:
+            self._store.processes.take_over(
+                lambda appends, send: loop.call_soon_threadsafe(self._take_over, appends, send)
+            )
         tls = self._directory.tls()
         if config.metrics_port:
             await self.metrics.serve(bound("127.0.0.1", config.metrics_port))
@@ -347,6 +357,14 @@ class Relay:
         if was_queued:
             self.leave(asking)
             self.writer.put(asking, self.gone.writes)
+
+    def _take_over(self, appends: list[bytes], send: Callable[[list[bytes]], None]) -> None:
+        """Make the appends of another process."""
+        if self.draining:
+            send([])
+            return
+        for writing in Deputy(self, appends, send).writings:
+            self.writer.write(writing)
 
     def leave(self, asking: Asking) -> None:
         """Take a request out of its table, and stop what it waits for."""

@@ -34,6 +34,7 @@ from amanat.protocol.moving import (
 )
 from amanat.protocol.rounds import publish_at
 from amanat.relay.asking import Asking, Queue, Writing
+from amanat.relay.passing import Passing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from amanat.relay.metrics import Metrics
     from amanat.relay.moving import Moves
     from amanat.relay.reading import Readers
+    from amanat.relay.records import Processes
     from amanat.relay.shares import Room
 
 BATCH_CELLS = 512
@@ -74,11 +76,12 @@ class Writer:
         readers: Readers,
         metrics: Metrics,
         wait_bytes: Room[Asker],
+        processes: Processes | None,
         *,
         now: Callable[[], float],
     ) -> None:
-        """`wait_bytes` is the room for writes that wait for the end of a round. `now` tells Unix
-        seconds."""
+        """`wait_bytes` is the room for writes that wait for the end of a round, `processes` those
+        that write to the same store. `now` tells Unix seconds."""
         self._drops = drops
         self._moves = moves
         self._readers = readers
@@ -98,6 +101,7 @@ class Writer:
         self._held: dict[Writing, None] = {}
         """Writes that wait for frozen drops."""
         self._freeze: asyncio.TimerHandle | None = None
+        self._passing = Passing(processes, self._take_back) if processes else None
         self._work = asyncio.Event()
         # Held while anything is staged: commits and expiry take turns.
         self._turn = asyncio.Lock()
@@ -169,7 +173,7 @@ class Writer:
 
     async def run(self) -> None:
         """Write batches until the relay drains and no write waits."""
-        while self._queues or self._steps or not self.is_ending:
+        while self._queues or self._steps or self._passing or not self.is_ending:
             await self._work.wait()
             self._work.clear()
             while self._queues or self._steps:
@@ -189,6 +193,8 @@ class Writer:
                 request = writing.request
                 if frozen and isinstance(request, wire.Append) and request.drop_id in frozen:
                     writing.rest(self._held)
+                    continue
+                if self._passing is not None and self._passing.take(writing):
                     continue
                 batch.append(writing)
                 taken += writing.size
@@ -282,16 +288,20 @@ class Writer:
     def _thaw(self) -> None:
         thawed = tuple(self._drops.frozen)
         self._drops.frozen.clear()
-        for writing in reversed(tuple(self._held)):  # each came before everything in its queue
+        self._take_back(tuple(self._held))
+        for drop_id in thawed:
+            for reader in self._readers.live(drop_id):
+                self._readers.catch_up(reader)  # if the drop has gone, this tells the reader where
+
+    def _take_back(self, writings: Sequence[Writing]) -> None:
+        """Have writes written, each of which came before everything in its queue."""
+        for writing in reversed(writings):
             queue = writing.asker.writes
             writing.rest(None)
             queue.writes.appendleft(writing)
             writing.place = queue
             self._queues[queue] = None
         self._work.set()
-        for drop_id in thawed:
-            for reader in self._readers.live(drop_id):
-                self._readers.catch_up(reader)  # if the drop has gone, this tells the reader where
 
     async def in_turns(self, steps: Iterator[bool], what: str) -> None:
         """Take the steps of a long task, in turns with commits. The relay tries a failed task again

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         Mapping,
         Sequence,
     )
+    from concurrent.futures import Future
 
     from nats.aio.client import Client
     from nats.aio.msg import Msg
@@ -243,7 +244,7 @@ class Engine:
         for _ in range(SEND_TRIES):
             unheard = []
             while left:
-                some = self._window(groups, left)
+                some = _window(groups, left)
                 left = left[len(some) :]
                 answers = await self._send([groups[index] for index in some])
                 for index, answer in zip(some, answers, strict=True):
@@ -255,17 +256,6 @@ class Engine:
                 break
             await asyncio.sleep(SEND_RETRY_S)
         return [outcomes[index] for index in range(len(groups))]
-
-    @staticmethod
-    def _window(groups: Sequence[Sequence[Publish]], left: list[int]) -> list[int]:
-        """The first groups that may be under way at once."""
-        room, some = WINDOW_BYTES, []
-        for index in left:
-            if room <= 0:
-                break
-            room -= sum(len(message.body) for message in groups[index])
-            some.append(index)
-        return some
 
     async def _send(self, groups: Sequence[Sequence[Publish]]) -> list[Msg | None]:
         """The answer to each group, None if it does not come in time."""
@@ -568,6 +558,39 @@ class Engine:
 
         self.run(subscribe())
 
+    def ask_one(self, subject: str, body: bytes, *, wait_s: float) -> Future[bytes | None]:
+        """The answer to a question, in some other thread; None if nobody listens, or if no answer
+        comes in time."""
+
+        async def ask() -> bytes | None:
+            answer: asyncio.Future[Msg] = self._answer()
+            with self._expect(answer.set_result) as inbox:
+                try:
+                    await _sent(self._client.publish(subject, body, reply=inbox))
+                    message = await asyncio.wait_for(answer, wait_s)
+                except (TimeoutError, RelayBusy):
+                    return None
+            return None if (message.headers or {}).get("Status") else message.data
+
+        return asyncio.run_coroutine_threadsafe(ask(), self._loop)
+
+    def serve(self, subject: str, hear: Callable[[bytes, Callable[[bytes], None]], None]) -> None:
+        """Have `hear` called, in the engine's thread, with each question and a function that sends
+        the answer to it, which any thread may call."""
+
+        async def heard(message: Msg) -> None:
+            def answer(body: bytes) -> None:
+                sending = _sent(self._client.publish(message.reply, body))
+                asyncio.run_coroutine_threadsafe(sending, self._loop)
+
+            hear(message.data, answer)
+
+        async def subscribe() -> None:
+            await self._client.subscribe(subject, cb=heard)
+            await self._client.flush()
+
+        self.run(subscribe())
+
     def consult(self, subject: str, body: bytes, *, wait_s: float, enough: int) -> list[bytes]:
         """The answers to a question: those that come within `wait_s`, or the first `enough`."""
 
@@ -610,6 +633,17 @@ def _headers(message: Publish) -> dict[str, str]:
     if message.chain:
         headers[_EXPECTED_OVER] = message.chain
     return headers
+
+
+def _window(groups: Sequence[Sequence[Publish]], left: list[int]) -> list[int]:
+    """The first groups that may be under way at once."""
+    room, some = WINDOW_BYTES, []
+    for index in left:
+        if room <= 0:
+            break
+        room -= sum(len(message.body) for message in groups[index])
+        some.append(index)
+    return some
 
 
 def _is_unheard(answer: Msg) -> bool:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from amanat.relay.cluster.known import Known
     from amanat.relay.cluster.layout import Layout
     from amanat.relay.cluster.messages import Kept, Sealer
+    from amanat.relay.cluster.processes import Processes
     from amanat.relay.cluster.roots import Roots
     from amanat.relay.records import DropRecord
 
@@ -41,8 +42,15 @@ DAY_HOURS = 24
 class Expiry(Staging):
     """Erases cells and drops that have expired, and purges what no drop needs."""
 
-    def __init__(self, engine: Engine, layout: Layout, roots: Roots, sealer: Sealer) -> None:
-        super().__init__(engine, layout, roots, sealer)
+    def __init__(
+        self,
+        engine: Engine,
+        layout: Layout,
+        roots: Roots,
+        sealer: Sealer,
+        processes: Processes,
+    ) -> None:
+        super().__init__(engine, layout, roots, sealer, processes)
         self._pages = ClusterPages(engine, layout, roots)
         self._taking = TakingOver(engine, layout, sealer)
         self._looked: dict[int, int] | None = None

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from amanat.relay.cluster.engine import Engine, Message
     from amanat.relay.cluster.layout import Layout
     from amanat.relay.cluster.messages import Kept, Sealer
+    from amanat.relay.cluster.processes import Processes
     from amanat.relay.cluster.roots import Roots
     from amanat.relay.records import DropRecord
 
@@ -56,8 +57,15 @@ _decoder = codec.decoder_of(KeptMove)
 class MoveTable(Expiry):
     """The record of each move, and the drops that take part in one."""
 
-    def __init__(self, engine: Engine, layout: Layout, roots: Roots, sealer: Sealer) -> None:
-        super().__init__(engine, layout, roots, sealer)
+    def __init__(
+        self,
+        engine: Engine,
+        layout: Layout,
+        roots: Roots,
+        sealer: Sealer,
+        processes: Processes,
+    ) -> None:
+        super().__init__(engine, layout, roots, sealer, processes)
         self._moves: list[KeptMove] = []
         """Staged records of moves."""
         self._generations: dict[int, bytes] = {}

@@ -22,6 +22,7 @@ from amanat.protocol.ledger import drop_hash, encode_entry
 from amanat.relay.cluster.agenda import Agenda, due_day
 from amanat.relay.cluster.engine import Publish
 from amanat.relay.cluster.known import bound_of, kept_of, number_of, record_of
+from amanat.relay.cluster.leads import PROCESS_BYTES
 from amanat.relay.cluster.messages import (
     MAX_CELLS,
     MAX_ENTRIES,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from amanat.relay.cluster.known import Known
     from amanat.relay.cluster.layout import Layout
     from amanat.relay.cluster.messages import Kept, Sealer
+    from amanat.relay.cluster.processes import Processes
     from amanat.relay.cluster.roots import Roots
 
 MESSAGE_BYTES = 900 * 1024
@@ -50,6 +52,7 @@ MESSAGE_BYTES = 900 * 1024
 is not told otherwise."""
 HEAD_BYTES = 8
 """Length of a head in a notice, in bytes."""
+NOTICE_BYTES = DROP_ID_BYTES + HEAD_BYTES + PROCESS_BYTES
 
 
 class Staged:
@@ -123,9 +126,18 @@ class _Group(NamedTuple):
 class Staging(Reading):
     """The writer's view, and how it becomes durable."""
 
-    def __init__(self, engine: Engine, layout: Layout, roots: Roots, sealer: Sealer) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        layout: Layout,
+        roots: Roots,
+        sealer: Sealer,
+        processes: Processes,
+    ) -> None:
         super().__init__(engine, layout, roots, sealer)
+        self.processes = processes
         self._wake = f"{layout.region}.wake"
+        """The subject of notices of cells that landed: drop, head and process."""
         self._staged: dict[bytes, Staged] = {}
         self._hashes: dict[bytes, bytes] = {}
         """The ids of staged drops by their hashes in the ledger."""
@@ -270,10 +282,13 @@ class Staging(Reading):
 
     def hear_of(self, landed: Callable[[bytes, int], object]) -> None:
         def hear(_: str, body: bytes) -> None:
-            if len(body) == DROP_ID_BYTES + HEAD_BYTES:
-                landed(body[:DROP_ID_BYTES], int.from_bytes(body[DROP_ID_BYTES:], "big"))
+            if len(body) != NOTICE_BYTES:
+                return
+            drop_id, process = body[:DROP_ID_BYTES], body[-PROCESS_BYTES:]
+            self.processes.heard(drop_id, process)
+            # This process hears its own words, too: its readers know already.
+            landed(drop_id, int.from_bytes(body[DROP_ID_BYTES:-PROCESS_BYTES], "big"))
 
-        # This process hears its own words, too: its readers know already.
         self._engine.listen(self._wake, hear)
 
     # Commit
@@ -309,6 +324,7 @@ class Staging(Reading):
                 if group.shard is not None:
                     self._journals.pop(group.shard, None)
         self._refresh([staged[drop_id].known for drop_id in refused])
+        self.processes.refused(refused)
         self._engine.tell(self._wake, landed)
         return Unmade(frozenset(refused), frozenset(unknown))
 
@@ -377,7 +393,8 @@ class Staging(Reading):
         for place, (one, part) in enumerate(group.changes, last - len(group.messages) + 1):
             self._know(one, part, place)
             if part.change.cells:
-                landed.append(one.record.drop_id + part.kept.head.to_bytes(HEAD_BYTES, "big"))
+                head = part.kept.head.to_bytes(HEAD_BYTES, "big")
+                landed.append(one.record.drop_id + head + self.processes.own)
         return landed
 
     def _parts(self, one: Staged) -> Iterator[_Part]:

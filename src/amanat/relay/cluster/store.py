@@ -19,6 +19,7 @@ from amanat.relay.cluster.greeting import admit
 from amanat.relay.cluster.layout import Layout, prepare
 from amanat.relay.cluster.messages import GENERATION_BYTES, Sealer
 from amanat.relay.cluster.moves import MoveTable
+from amanat.relay.cluster.processes import Processes
 from amanat.relay.cluster.roots import Roots
 from amanat.relay.directory import ROOTS, SEALING_PERIOD_S
 from amanat.relay.drops import DAY_S
@@ -151,15 +152,11 @@ class ClusterStore(MoveTable):
             opened.callback(engine.close)
             if self.creates:
                 prepare(engine, layout)
-            roots = Roots(
-                path / ROOTS,
-                engine,
-                layout,
-                key=expand(secret, b"amanat cluster processes"),
-                keepers=keepers,
-            )
+            key = expand(secret, b"amanat cluster processes")
+            roots = Roots(path / ROOTS, engine, layout, key=key, keepers=keepers)
             opened.callback(roots.close)
-            super().__init__(engine, layout, roots, Sealer.of(identity))
+            processes = Processes(engine, region, key=key)
+            super().__init__(engine, layout, roots, Sealer.of(identity), processes)
             self.total()
             opened.pop_all()
 

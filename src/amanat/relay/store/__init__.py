@@ -25,3 +25,5 @@ from amanat.relay.store.moves import MoveTable
 
 class SqliteStore(Expiry, MoveTable, DropTable):
     """A `records.Store` in one directory, for one process; it also stores moves and the ledger."""
+
+    processes = None
