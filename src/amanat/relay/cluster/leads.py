@@ -27,7 +27,7 @@ MOST_DROPS = 20_000
 
 
 class Leads:
-    """The leads of drops, as far as a process knows them. Its methods may be called in any thread."""
+    """The leads of drops, as far as a process knows them; any thread may call it."""
 
     def __init__(self, process: bytes) -> None:
         self._process = process

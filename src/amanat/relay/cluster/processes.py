@@ -1,6 +1,6 @@
 """The other processes of a relay, and the appends that they pass to each other.
 
-What they say is sealed, since whoever holds a node of the cluster could read it there.
+They seal it, because somebody who holds a node of the cluster could read it there.
 """
 
 # ruff: noqa: D102  # the protocol in records.py says what each method is
@@ -131,5 +131,5 @@ class Processes:
 
 
 def _answers(sealed: bytes) -> bytes:
-    """What binds an answer to its question."""
+    """The bytes that bind an answer to its question."""
     return b"answer" + sealed[:NONCE_BYTES]
