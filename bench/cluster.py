@@ -50,10 +50,10 @@ START_TRIES = 100
 
 
 @contextlib.contextmanager
-def cluster() -> Iterator[LocalCluster]:
-    """A fresh cluster."""
+def cluster(region: str = REGION) -> Iterator[LocalCluster]:
+    """A fresh cluster of a region."""
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as directory:
-        nodes = LocalCluster(Path(directory), region=REGION)
+        nodes = LocalCluster(Path(directory), region=region)
         nodes.start()
         try:
             for _ in range(START_TRIES):
@@ -67,7 +67,7 @@ def cluster() -> Iterator[LocalCluster]:
 
 def engine(nodes: LocalCluster) -> Engine:
     """A connection to a cluster."""
-    opened = Engine(nodes.servers, REGION, user="relay", password=nodes.password)
+    opened = Engine(nodes.servers, nodes.region, user="relay", password=nodes.password)
     opened.api("INFO")
     return opened
 
