@@ -66,6 +66,8 @@ class Network:
         """The requests that relays take and never answer."""
         self.relays: dict[RelayAddress, Relay] = {}
         self.sent: dict[tuple[bytes, bytes], bytes] = {}
+        self.senders: dict[tuple[bytes, bytes], set[str]] = {}
+        """The people who have sent a cell into a drop under a label."""
         self.sockets: list[Socket] = []
         self.appends = 0
         """Appends carried, retries among them."""
@@ -119,6 +121,7 @@ class Network:
         if isinstance(request, wire.Append):
             self.appends += 1
             key = (request.drop_id, request.cell[:LABEL_BYTES])
+            self.senders.setdefault(key, set()).add(who)
             if self.sent.setdefault(key, request.cell) != request.cell and who not in self.copied:
                 self.changed.append(key)
 

@@ -1,7 +1,9 @@
-"""The attacks on backups: by somebody who has stolen one, and by disks that spoil one."""
+"""The attacks on backups: by somebody who has stolen one, by disks that spoil one, and by a device
+whose profile was restored elsewhere."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 from typing import TYPE_CHECKING, NamedTuple
@@ -9,11 +11,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from amanat.client import backing
 from amanat.client.folders import Folder
 from amanat.client.vault import Unlock
-from amanat.drill.attacks import backup_truth, stolen_backup
-from amanat.drill.copied import stolen, talk_with_losses
+from amanat.drill.attacks import backup_truth, stolen_backup, two_live
+from amanat.drill.copied import HOURS, stolen, talk_with_losses
 from amanat.drill.figures import judge_ours
 from amanat.drill.integrity import in_a_world
-from amanat.errors import AmanatError
+from amanat.drill.person import Person
+from amanat.errors import AmanatError, NotAMember, OutOfStep, ProfileReplaced
 from amanat.protocol.archive import SEALED_BYTES, read_header
 
 if TYPE_CHECKING:
@@ -21,7 +24,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from amanat.drill.figures import Result, Settings
-    from amanat.drill.person import Person
     from amanat.drill.traces import Said
     from amanat.drill.world import World
 
@@ -29,6 +31,10 @@ EARLIER = 20
 """Words that are said before the backup."""
 FILE_BYTES = 3 * SEALED_BYTES
 """The bytes of the notes that the person has, so that a backup has several frames."""
+
+
+ROUNDS, ROUND_S = 30, 20.0
+"""How often a person writes on both of two devices, and the seconds between."""
 
 
 class Read(NamedTuple):
@@ -75,6 +81,74 @@ def words_read(seed: int) -> Read:
         with stolen(world, alice, directory) as thief:
             found = thief.read_all()
         return Read(len(before), len(after), len(before & found), len(after & found), without)
+
+    return in_a_world(work, seed)
+
+
+class Lived(NamedTuple):
+    """How two devices of one person lived beside each other."""
+
+    sent: int
+    """Cells that the restored device sent."""
+    used: int
+    """Those of them under a label that the other device used."""
+    said: int
+    """Texts that contacts have of the restored device."""
+    conversations: int
+    told: int
+    """Conversations in which the other device was told that it is out."""
+
+
+def both_live(seed: int, *, is_twice: bool = False) -> Lived:
+    """A device goes on while its profile is restored elsewhere; or, `is_twice`, the backup is
+    restored on two devices."""
+
+    async def work(world: World) -> Lived:
+        bob, alice, carol = await world.friends("bob", "alice", "carol")
+        gid = await world.group("family", bob, alice, carol)
+        alice.say("bob", "said before the backup")
+        await world.settle()
+        key = secrets.token_bytes(32)
+        file = _back_up(alice, key, now=world.now())
+        folder = Folder(alice.directory.with_name("stick"), key)
+        alice.say("bob", "said after the backup")
+        await world.settle()
+
+        def restored_as(name: str) -> Person:
+            directory = alice.directory.with_name(name)
+            made = Person(name, directory, alice.key, world.around(), world.network)
+            unlock = Unlock(key=alice.key)
+            backing.restore(
+                file, folder, key, directory, unlock, world.around(), finish=lambda *_: None
+            )
+            made.open()
+            made.wake()
+            world.people[name] = made
+            return made
+
+        old = alice
+        if is_twice:
+            await alice.sleep()
+            world.network.copied |= {"one", "other"}
+            old = restored_as("one")
+        new = restored_as("other")
+        places = [alice.gid("bob"), alice.gid("carol"), gid]
+        for number in range(ROUNDS):
+            for device in (old, new):
+                for place in places:
+                    with contextlib.suppress(ProfileReplaced, NotAMember, OutOfStep):
+                        device.client.chat(place).send(f"{device.name} says {number}")
+            bob.client.chat(gid).send(f"bob says {number}")
+            await world.pass_time(ROUND_S)
+        await world.pass_time(HOURS * 3_600)
+        senders = world.network.senders.values()
+        return Lived(
+            sent=sum(new.name in who for who in senders),
+            used=sum({old.name, new.name} <= who for who in senders),
+            said=sum(text.startswith(new.name) for text in bob.texts("alice")),
+            conversations=len(places),
+            told=old.warnings().count(ProfileReplaced.code),
+        )
 
     return in_a_world(work, seed)
 
@@ -154,8 +228,27 @@ def _truth(settings: Settings, said: list[Said]) -> list[Result]:  # noqa: ARG00
     ]
 
 
+def _two_live(settings: Settings, said: list[Said]) -> list[Result]:  # noqa: ARG001  # same
+    found = [both_live(seed) for seed in range(two_live.WORLDS)]
+    sent, used, texts, conversations, told = (sum(column) for column in zip(*found, strict=True))
+    twice = sum(both_live(seed, is_twice=True).used for seed in range(two_live.WORLDS))
+    name = two_live.NAME
+    is_held = not used and texts == ROUNDS * two_live.WORLDS and twice > 0
+    return [
+        judge_ours(name, f"cells under used keys, of {sent}", used, is_held=is_held),
+        judge_ours(
+            name,
+            f"conversations where the old device was told, of {conversations}",
+            told,
+            is_held=told == conversations,
+        ),
+        judge_ours(name, "cells under used keys, one backup restored twice", twice, is_held=None),
+    ]
+
+
 ON_BACKUPS: dict[str, Callable[[Settings, list[Said]], list[Result]]] = {
     stolen_backup.NAME: _stolen,
     backup_truth.NAME: _truth,
+    two_live.NAME: _two_live,
 }
 """Attacks on backups, measured once."""

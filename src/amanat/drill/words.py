@@ -85,6 +85,7 @@ ENGLISH = Words(
         "copied-vault": "A vault copied once",
         "stolen-backup": "A stolen backup",
         "backup-truth": "A backup that is not whole",
+        "two-live": "A device and its restored profile",
         "insider": "A member who lies with valid keys",
     },
     designs={
@@ -125,6 +126,7 @@ ENGLISH = Words(
         "copied-vault": "Somebody copied the vault once, and the relay keeps everything. How many later words do they read?",
         "stolen-backup": "Somebody stole a backup, and the relay keeps everything. How many words do they read?",
         "backup-truth": "A disk spoils a backup. Is any of it restored all the same?",
+        "two-live": "A profile is restored while the old device goes on. Does it speak with used keys?",
         "insider": "A member says anything, to anybody, with valid keys. Do the others keep their group and their words?",
     },
 )
@@ -176,6 +178,7 @@ PERSIAN = Words(
         "copied-vault": "گاوصندوقی که یک بار رونوشت شد",
         "stolen-backup": "پشتیبان دزدیده‌شده",
         "backup-truth": "پشتیبانی که سالم نیست",
+        "two-live": "دستگاه و نمایهٔ بازگردانده‌شده",
         "insider": "عضوی که با کلیدهای درست دروغ می‌گوید",
     },
     designs={
@@ -216,6 +219,7 @@ PERSIAN = Words(
         "copied-vault": "کسی یک بار از گاوصندوق رونوشت برداشت و سرور همه را نگه داشت. از حرف‌های بعدی چه می‌خواند؟",
         "stolen-backup": "کسی پشتیبانی را دزدید و سرور همه را نگه داشت. از حرف‌ها چه می‌خواند؟",
         "backup-truth": "دیسک پشتیبانی را خراب می‌کند. آیا با این همه چیزی از آن بازگردانده می‌شود؟",
+        "two-live": "نمایه بازگردانده می‌شود و دستگاه قدیمی هنوز کار می‌کند. آیا با کلیدهای مصرف‌شده حرف می‌زند؟",
         "insider": "عضوی با کلیدهای درست هر چیزی به هر کسی می‌گوید. آیا گروه و حرف‌های دیگران سر جای خود می‌مانند؟",
     },
 )
