@@ -87,6 +87,30 @@ MUTANTS = [
         ["test_backup.py::test_disk_that_gives_back_something_else_is_found_out"],
     ),
     Mutant(
+        "a child that makes a backup takes as much of the machine as the client",
+        "    os.setpriority(os.PRIO_PROCESS, 0, NICE)\n",
+        "",
+        ["test_maker.py::test_a_child_takes_what_nobody_else_wants_and_ends_with_the_client"],
+    ),
+    Mutant(
+        "a child that makes a backup outlives the client",
+        "    threading.Thread(target=end_with_client, daemon=True).start()\n",
+        "",
+        ["test_maker.py::test_a_child_at_work_ends_with_the_client"],
+    ),
+    Mutant(
+        "a client waits for a backup to empty its log",
+        '        self._db.execute("PRAGMA busy_timeout = 0")\n',
+        "",
+        ["test_vault.py::test_a_client_does_not_wait_for_a_backup_to_empty_its_log"],
+    ),
+    Mutant(
+        "a restored profile indexes no words of later texts",
+        "                for statement in again:\n                    db.execute(statement)\n",
+        "",
+        ["test_words.py::test_messages_are_found_by_all_words_and_the_beginning_of_the_last"],
+    ),
+    Mutant(
         "a backup outlives texts of a short life",
         '_IS_SHORT = "m.life_s > 0 AND m.life_s < ?1"\n',
         '_IS_SHORT = "m.life_s > ?1 AND m.life_s < 0"\n',

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -604,3 +605,25 @@ def test_a_vault_whose_process_died_while_it_changed_opens_with_exactly_one(
         system_keyring.kept = dict(entries)
         outcomes.add((*is_old, *opens(tmp_path / "then", new)))
     assert outcomes == ({(True, True)} if way == "same" else {(True, False), (False, True)})
+
+
+def test_a_client_does_not_wait_for_a_backup_to_empty_its_log(opened: Vault) -> None:
+    """A backup reads one moment of the vault, so the log cannot be emptied meanwhile."""
+    opened._db.execute("PRAGMA busy_timeout = 60000")
+    is_chosen, is_enough = threading.Event(), threading.Event()
+
+    def read() -> None:
+        with opened.snapshot():
+            is_chosen.set()
+            is_enough.wait(5)  # one who waits gets what they wait for, and so fails
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    is_chosen.wait()
+    with opened.unit(now=0) as unit:
+        unit.put("word", b"said meanwhile")
+    assert not opened.scrub()
+    is_enough.set()
+    reader.join()
+    assert opened.scrub()
+    assert opened._db.execute("PRAGMA busy_timeout").fetchone() == (60_000,)

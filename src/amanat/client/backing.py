@@ -1,17 +1,18 @@
 """Making a backup, checking one, and restoring from one.
 
 A backup counts as made only once it was read back from the disk and restored as a whole, into a
-vault that nobody keeps. All of this runs in a thread of its own, on a connection of its own to the
-vault, so that the client goes on meanwhile.
+vault that nobody keeps. All of this uses a connection of its own to the vault, so that the client
+goes on meanwhile.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import secrets
 from importlib.metadata import version
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from amanat.client import vault as vaults
 from amanat.client.blobs import FRAME_BYTES, KEY_BYTES, Blob, BlobName, Blobs
@@ -30,9 +31,8 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from amanat.client.folders import Folder
-    from amanat.client.surroundings import Surroundings
     from amanat.client.unit import Unit
-    from amanat.client.vault import Unlock, Vault
+    from amanat.client.vault import Driver, Unlock, Vault
     from amanat.protocol.backup import Blob as BlobRecord
 
     Told: TypeAlias = Callable[[str, int, int], None]
@@ -69,6 +69,16 @@ class Made(NamedTuple):
     """The files whose content here is damaged, and which are therefore without it."""
 
 
+class Maker(Protocol):
+    """Makes a backup while the client goes on."""
+
+    async def __call__(
+        self, opened: Vault, folder: Folder, key: bytes, *, now: int, told: Told = ...
+    ) -> Made:
+        """Make a backup, and raise, as `make` does."""
+        ...
+
+
 def quiet(_phase: str, _done: int, _whole: int) -> None:
     """Tell nobody."""
 
@@ -83,6 +93,13 @@ def make(vault: Vault, folder: Folder, key: bytes, *, now: int, told: Told = qui
         return _make(vault, folder, key, now, told)
     except FileNotFoundError:  # the disk was pulled out meanwhile
         raise FolderAway(str(folder.place)) from None
+
+
+async def make_in_thread(
+    opened: Vault, folder: Folder, key: bytes, *, now: int, told: Told = quiet
+) -> Made:
+    """Make a backup in a thread of this process."""
+    return await asyncio.to_thread(make, opened, folder, key, now=now, told=told)
 
 
 def _make(vault: Vault, folder: Folder, key: bytes, now: int, told: Told) -> Made:
@@ -144,12 +161,14 @@ def restore(
     key: bytes,
     directory: Path,
     unlock: Unlock,
-    around: Surroundings,
     *,
+    now: int,
+    driver: Driver,
     told: Told = quiet,
     finish: Callable[[Unit, Vault], None],
 ) -> Found:
-    """Make a profile in `directory` from an archive; `finish` writes what else belongs to it.
+    """Make a profile in `directory` from an archive; `finish` writes what else belongs to it. `now`
+    is in Unix milliseconds.
 
     A process that dies leaves no profile, and the next restore begins again. Raises ProfileExists,
     BrokenArchive, WrongPhrase, NewerArchive, or the errors of `naming_faults`.
@@ -162,7 +181,7 @@ def restore(
         found.append(_take(path, key, restoring, told, phase="restore"))
         finish(unit, new)
 
-    vaults.create(directory, unlock, fill, now=around.now(), driver=around.driver)
+    vaults.create(directory, unlock, fill, now=now, driver=driver)
     return found[0]
 
 

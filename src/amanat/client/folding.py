@@ -107,11 +107,15 @@ def register(db: sqlite3.Connection) -> None:
     db.create_function("fold", 1, lambda text: " ".join(words(text)), deterministic=True)
 
 
-def put_off(db: sqlite3.Connection) -> None:
-    """Index no words from now on, until `register` and `renew` do it for all texts at once, which
-    takes half the time."""
-    db.create_function("fold", 1, lambda _text: "", deterministic=True)
+def put_off(db: sqlite3.Connection) -> list[str]:
+    """Index no words from now on, and return the statements after which a vault does so again.
+    `renew` then indexes all texts at once, which takes half the time."""
+    rows = db.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").fetchall()
+    there = [row for row in rows if any(f"INTO {index} " in row[1] for index in _INDEXES)]
+    for name, _ in there:
+        db.execute(f"DROP TRIGGER {name}")
     db.execute("DELETE FROM meta WHERE key = ?", (_NOTE,))
+    return [sql for _, sql in there]
 
 
 def version() -> bytes:

@@ -63,15 +63,14 @@ class Restoring:
 
     def take(self, kind: int, body: bytes) -> None:
         """Write a record. Raises BrokenArchive."""
-        try:
-            entry = Entry(kind)
-        except ValueError:
+        decoder = _DECODERS.get(kind)
+        if decoder is None:
             self.unknown += 1
             return
-        record = codec.decode(_DECODERS[entry], body, BrokenArchive)
-        if not self._signer and entry is not Entry.PERSON:
+        record = codec.decode(decoder, body, BrokenArchive)
+        if not self._signer and kind != Entry.PERSON:
             raise BrokenArchive("it does not begin with its person")
-        self._WRITE[entry](self, record)
+        self._WRITE[kind](self, record)
 
     def end(self) -> None:
         """Everything is written. Raises BrokenArchive if there was nobody in it."""
@@ -280,7 +279,7 @@ class Restoring:
             ),
         )
 
-    _WRITE: dict[Entry, Callable[..., None]] = {  # noqa: RUF012  # never changed
+    _WRITE: dict[int, Callable[..., None]] = {  # noqa: RUF012  # never changed
         Entry.PERSON: _person,
         Entry.RELAY: _relay,
         Entry.PLACE: _place,
@@ -308,4 +307,4 @@ class Restoring:
     }
 
 
-_DECODERS = {entry: codec.decoder_of(record) for entry, record in RECORDS.items()}
+_DECODERS = {int(entry): codec.decoder_of(record) for entry, record in RECORDS.items()}

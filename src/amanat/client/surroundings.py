@@ -1,7 +1,8 @@
-"""The surroundings of a client: the clock, the network and the driver of its database.
+"""The surroundings of a client: the clock, the network, the driver of its database and the maker of
+its backups.
 
-A client takes the time, its tick, a connection or a database from nowhere else. A simulated world
-gives it others, without patching anything.
+A client takes the time, its tick, a connection, a database or a backup from nowhere else. A
+simulated world gives it others, without patching anything.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import sqlcipher3
 
+from amanat.client.apart import make_apart
 from amanat.link import INTERNET
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from amanat.client.backing import Maker
     from amanat.client.vault import Driver
     from amanat.link import Network
 
@@ -44,6 +47,8 @@ class Surroundings(NamedTuple):
     """Makes the connection to the vault's database."""
     tick_s: Callable[[], float] = tick_s
     """Tells how often the client looks for work that is due, in seconds."""
+    make_backup: Maker = make_apart
+    """Makes a backup while the client goes on."""
 
 
 MACHINE = Surroundings()

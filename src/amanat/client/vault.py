@@ -143,11 +143,16 @@ class Vault:
 
     def scrub(self) -> bool:
         """Empty the write-ahead log, which holds pages from before a deletion; returns whether it
-        is empty now. Call it outside a unit."""
+        is empty now. While somebody reads an earlier moment (`snapshot`) it is not, and nobody
+        waits for them. Call it outside a unit."""
+        (patience,) = self._db.execute("PRAGMA busy_timeout").fetchone()
+        self._db.execute("PRAGMA busy_timeout = 0")
         try:
             (is_busy, _, _) = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         except sqlcipher3.OperationalError:
             return False
+        finally:
+            self._db.execute(f"PRAGMA busy_timeout = {patience}")
         return not is_busy
 
     def change_unlock(self, change: Change) -> None:
@@ -218,6 +223,11 @@ class Vault:
                 yield Reader(db)
             finally:
                 db.close()
+
+    @property
+    def key(self) -> bytes:
+        """The key of the database, for another process of ours that reads it (`beside`)."""
+        return self._key
 
     @property
     def place(self) -> bytes:
@@ -348,9 +358,10 @@ def _create(
         try:
             with vault.unit(now=now) as unit:
                 _upgrade(db, 0)
-                folding.put_off(db)
+                again = folding.put_off(db)
                 fill(unit, vault)
-                folding.register(db)
+                for statement in again:
+                    db.execute(statement)
                 folding.renew(db)
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         finally:
@@ -389,6 +400,19 @@ def open_vault(directory: Path, unlock: Unlock, driver: Driver = sqlcipher3.Conn
         folding.renew(db)
         opened.pop_all()
     return Vault(db, lock, directory, driver, key)
+
+
+@contextlib.contextmanager
+def beside(directory: Path, key: bytes) -> Iterator[Vault]:
+    """A vault that another process of ours has open and locked, to be read alone. Raises the
+    errors of `naming_faults`."""
+    with naming_faults(directory):
+        db = _connect(directory / _DATABASE, key, sqlcipher3.Connection)
+        try:
+            db.execute("PRAGMA query_only = ON")
+            yield Vault(db, -1, directory, key=key)
+        finally:
+            db.close()
 
 
 @contextlib.contextmanager

@@ -54,6 +54,17 @@ def _back_up(person: Person, key: bytes, *, now: int) -> Path:
     return backing.make(person.vault, Folder(place, key), key, now=now).path
 
 
+def _restore(
+    world: World, file: Path, folder: Folder, key: bytes, directory: Path, unlock: Unlock
+) -> None:
+    backing.restore(
+        *(file, folder, key, directory, unlock),
+        now=world.now(),
+        driver=world.around().driver,
+        finish=lambda *_: None,
+    )
+
+
 def words_read(seed: int) -> Read:
     """The words that a thief of a backup reads, in one world."""
 
@@ -75,9 +86,7 @@ def words_read(seed: int) -> Read:
         directory = alice.directory.with_name("thief")
         folder = Folder(alice.directory.with_name("stick"), key)
         unlock = Unlock(key=alice.key)
-        backing.restore(
-            file, folder, key, directory, unlock, world.around(), finish=lambda *_: None
-        )
+        _restore(world, file, folder, key, directory, unlock)
         with stolen(world, alice, directory) as thief:
             found = thief.read_all()
         return Read(len(before), len(after), len(before & found), len(after & found), without)
@@ -118,9 +127,7 @@ def both_live(seed: int, *, is_twice: bool = False) -> Lived:
             directory = alice.directory.with_name(name)
             made = Person(name, directory, alice.key, world.around(), world.network)
             unlock = Unlock(key=alice.key)
-            backing.restore(
-                file, folder, key, directory, unlock, world.around(), finish=lambda *_: None
-            )
+            _restore(world, file, folder, key, directory, unlock)
             made.open()
             made.wake()
             world.people[name] = made

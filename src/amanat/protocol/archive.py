@@ -147,21 +147,23 @@ class Opener:
 
     def _take(self, plain: bytes) -> Iterator[Item]:
         self._rest += plain
-        while len(self._rest) >= _HEAD_BYTES:
-            size = int.from_bytes(self._rest[1:_HEAD_BYTES], "big")
+        data, at = bytes(self._rest), 0
+        while len(data) - at >= _HEAD_BYTES:
+            size = int.from_bytes(data[at + 1 : at + _HEAD_BYTES], "big")
             if self._is_ended or size > MAX_RECORD_BYTES:
                 raise BrokenArchive("a record is too large, or comes after the end")
-            if len(self._rest) < _HEAD_BYTES + size:
-                return
-            record = bytes(self._rest[: _HEAD_BYTES + size])
-            del self._rest[: _HEAD_BYTES + size]
-            item = Item(record[0], record[_HEAD_BYTES:])
+            end = at + _HEAD_BYTES + size
+            if len(data) < end:
+                break
+            item = Item(data[at], data[at + _HEAD_BYTES : end])
             if item.kind == _END:
                 self._finish(item.body)
-                continue
-            self._sum.update(record)
-            self.counts[item.kind] += 1
-            yield item
+            else:
+                self._sum.update(data[at:end])
+                self.counts[item.kind] += 1
+                yield item
+            at = end
+        self._rest = bytearray(data[at:])
 
     def _finish(self, body: bytes) -> None:
         end = codec.decode(_ends, body, BrokenArchive)

@@ -122,8 +122,8 @@ class BackupsOf:
         )
 
     async def make(self, told: Told = backing.quiet) -> Backup:
-        """Make a backup now, while the client goes on, and restore it for a trial. `told` hears in
-        another thread how far it has got.
+        """Make a backup now, while the client goes on, and restore it for a trial. `told` hears
+        how far it has got, perhaps in another thread.
 
         Raises NoBackup if there is no folder, ProfileReplaced on a device whose profile was
         restored elsewhere, FolderAway, DiskFull or another error of
@@ -188,7 +188,9 @@ async def restore(
 
     found = await asyncio.to_thread(
         backing.restore,
-        *(path, folder, key, directory, unlock, around),
+        *(path, folder, key, directory, unlock),
+        now=around.now(),
+        driver=around.driver,
         told=told,
         finish=finish,
     )

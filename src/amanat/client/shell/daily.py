@@ -1,4 +1,4 @@
-"""The daily backup: made when it is due, in a thread of its own."""
+"""The daily backup: made when it is due."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ class Daily:
         self._vault = run.parts.vault
         self._roster = run.parts.conversations.roster
         self._now = run.now
+        self._make_apart = run.around.make_backup
         self._unit = run.unit
         self._one = asyncio.Lock()
         run.at_due(self._begin)
@@ -59,9 +60,7 @@ class Daily:
             raise NoBackup
         folder, now = Folder(Path(place), key), self._now()
         try:
-            made = await asyncio.to_thread(
-                backing.make, self._vault, folder, key, now=now, told=told
-            )
+            made = await self._make_apart(self._vault, folder, key, now=now, told=told)
         except AmanatError as error:
             with self._unit() as unit:
                 self.rules.has_failed(unit, error.code)
