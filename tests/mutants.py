@@ -111,6 +111,26 @@ MUTANTS = [
         ["test_words.py::test_messages_are_found_by_all_words_and_the_beginning_of_the_last"],
     ),
     Mutant(
+        "two shares are as good as a phrase",
+        'NEEDED = 3\n"""The shares that',
+        'NEEDED = 2\n"""The shares that',
+        ["test_shares.py::test_too_few_are_named"],
+    ),
+    Mutant(
+        "shares give the phrase out again to anybody",
+        "        if phrases.key_of(phrase) != self._rules.key:\n",
+        "        if False:\n",
+        ["test_shares.py::test_a_profile_is_restored_by_three_shares"],
+    ),
+    Mutant(
+        "one share that was changed makes all others useless",
+        "        except MnemonicError:\n            continue\n",
+        "        except MnemonicError:\n            break\n",
+        [
+            "test_shares.py::test_a_share_that_its_holder_has_changed_is_noticed_and_does_no_harm_beside_three"
+        ],
+    ),
+    Mutant(
         "a backup outlives texts of a short life",
         '_IS_SHORT = "m.life_s > 0 AND m.life_s < ?1"\n',
         '_IS_SHORT = "m.life_s > ?1 AND m.life_s < 0"\n',

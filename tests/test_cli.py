@@ -36,7 +36,7 @@ COMMANDS = (
     "init", "invite", "invites", "accept", "knocks", "visitors", "name", "contacts", "send", "read",
     "edit", "react", "forward", "delete", "export", "search", "timer", "block", "unblock", "group",
     "import", "imported", "backup", "backup begin", "backup now", "backup status", "backup check",
-    "backup phrase", "backup stop", "restore",
+    "backup phrase", "backup shares", "backup stop", "restore",
     "group create", "group add", "group remove", "group leave", "group adds", "group offers",
     "group accept", "group decline", "group rename", "group admin", "group rejoin", "group list",
     "verify", "run", "passphrase", "wipe", "proxy", "status", "doctor", "relay", "relay init",
@@ -1040,3 +1040,13 @@ def test_profile_is_backed_up_and_restored(town: Town, tmp_path: Path) -> None:
     assert "hello" in new("read", "bob", "--all").out
     assert new.json("backup", "status")["folder"] == str(stick)
     assert new.json("backup", "stop") == {"folder": str(stick)}
+    assert alice("backup", "shares", "--phrase-fd", given_by(wrong)).status == 2
+    ran = alice("backup", "shares", "--phrase-fd", given_by(phrase))
+    assert "share 5 of 5\n 1. " in ran.out
+    assert "two open nothing" in ran.err
+    value = alice.json("backup", "shares", "--phrase-fd", given_by(phrase))
+    three = [" ".join(words) for words in value["shares"][1:4]]
+    newer = town.shell("newer")
+    asked = ("restore", str(stick), "--yes", "--shares", "--phrase-fd")
+    assert newer.json_error(*asked, given_by(" ".join(three[:2]))) == "wrong-shares"
+    assert newer.json(*asked, given_by(" ".join(three)))["name"] == "alice"

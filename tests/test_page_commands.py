@@ -105,6 +105,7 @@ NOT_ON_A_PAGE = {
             "backup status",
             "backup check",
             "backup phrase",
+            "backup shares",
             "backup stop",
             "restore",
         ),

@@ -353,6 +353,12 @@ class WrongPhrase(UsageError):
     hint = "give the 24 words in their order, or their numbers"
 
 
+class WrongShares(UsageError):
+    code = "wrong-shares"
+    text = "these shares do not make a recovery phrase"
+    hint = "give any three of the five, each with its 33 words in their order, or their numbers"
+
+
 class NewerArchive(UsageError):
     code = "newer-archive"
     text = "this backup was written by a newer version of Amanat"

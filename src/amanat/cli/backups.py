@@ -169,6 +169,36 @@ def phrase(args: argparse.Namespace, out: Out) -> None:
     session.with_client(args, work, is_online=False)
 
 
+def shares_words(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `backup shares`."""
+    parser.add_argument("--phrase-fd", type=int, metavar="N", help="read the recovery phrase")
+
+
+def shares(args: argparse.Namespace, out: Out) -> None:
+    """Print five shares of the recovery phrase, any three of which are as good as the phrase."""
+    given = args.given.read(lambda: terminal.phrase(args.phrase_fd))
+
+    async def work(client: Client) -> None:
+        made = client.backups.shares(given)
+        value = {
+            "shares": [[one.word for one in words] for words in made],
+            "numbers": [[one.number for one in words] for words in made],
+        }
+        sheets = [
+            f"share {number} of {len(made)}\n{_phrase_text(words)}"
+            for number, words in enumerate(made, 1)
+        ]
+        out.result(value, "\n\n".join(sheets))
+        out.note(
+            "write each on a sheet of its own: nothing shows them again. Any three of the five open"
+            " your backups, as the phrase does; two open nothing. So give no two to people who"
+            " would join against you, or who can be made to. Nobody can take a share back: only"
+            " `amanat backup begin --new-phrase` makes them useless, and for later backups alone"
+        )
+
+    session.with_client(args, work, is_online=False)
+
+
 def stop(args: argparse.Namespace, out: Out) -> None:
     """Stop making backups."""
 
@@ -185,6 +215,7 @@ def restore_words(parser: argparse.ArgumentParser) -> None:
     """The arguments of `restore`."""
     parser.add_argument("backup", metavar="FOLDER", type=Path, help="of backups, or one of them")
     parser.add_argument("--phrase-fd", type=int, metavar="N", help="read the recovery phrase")
+    parser.add_argument("--shares", action="store_true", help="read three shares in its place")
     parser.add_argument("--keyring", action="store_true", help="keep the key in the system keyring")
     parser.add_argument("--yes", action="store_true", help="do not ask")
 
@@ -195,6 +226,7 @@ def restore(args: argparse.Namespace, out: Out) -> None:
 
     from amanat.client.sdk.backups import restore as restored
     from amanat.client.sdk.client import Client
+    from amanat.client.shares import NEEDED, WORDS
     from amanat.client.vault import Unlock, naming_faults
 
     out.note(
@@ -205,14 +237,20 @@ def restore(args: argparse.Namespace, out: Out) -> None:
         asked = "type restore to go on: "
         if terminal.text(args, None, asked).strip() != "restore":
             raise BadArgument("nothing was done")
-    words = terminal.phrase(args.phrase_fd)
+    words, parts = "", list[str]()
+    if args.shares:
+        parts = terminal.shares(args.phrase_fd, NEEDED, WORDS)
+    else:
+        words = terminal.phrase(args.phrase_fd)
     if args.keyring:
         unlock = Unlock(keyring=True)
     else:
         unlock = Unlock(passphrase=terminal.passphrase(args, is_new=True))
 
     async def run() -> None:
-        await restored(args.profile, unlock, backup=args.backup, phrase=words, told=_told(out))
+        await restored(
+            args.profile, unlock, backup=args.backup, phrase=words, shares=parts, told=_told(out)
+        )
         client = Client.open(args.profile, unlock)
         found, views = client.status(), client.conversations()
         waiting = [view.name for view in views if view.state == "astray"]

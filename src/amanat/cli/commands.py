@@ -173,6 +173,7 @@ COMMANDS = (
         is_question=True,
     ),
     Command("backup phrase", "backups", "phrase", _CLIENT, "show that you have noted the phrase"),
+    Command("backup shares", "backups", "shares", _CLIENT, "print five shares of the phrase"),
     Command("backup stop", "backups", "stop", _CLIENT, "stop making backups"),
     Command("restore", "backups", "restore", Needs.BACKGROUND, "make a profile from a backup"),
     Command("wipe", "people", "wipe", Needs.BACKGROUND, "destroy your profile on this machine"),

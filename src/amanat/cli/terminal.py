@@ -77,6 +77,22 @@ def phrase(descriptor: int | None) -> str:
     return " ".join(said)
 
 
+def shares(descriptor: int | None, many: int, words: int) -> list[str]:
+    """So many shares of a recovery phrase, each of so many words or numbers: as typed, or all words
+    in one line of a descriptor, which may hold more shares. Raises BadArgument."""
+    if descriptor is not None:
+        said = from_descriptor(descriptor).split()
+        return [" ".join(said[at : at + words]) for at in range(0, len(said), words)]
+    _need_terminal("--phrase-fd")
+    found = []
+    for number in range(1, many + 1):
+        said = _ask(f"share {number}, its {words} words or their numbers: ").split()
+        while len(said) < words and (more := _ask(f"and on, from word {len(said) + 1}: ")):
+            said += more.split()
+        found.append(" ".join(said))
+    return found
+
+
 def words(descriptor: int | None, places: Sequence[int]) -> str:
     """Some words of a recovery phrase, by their places, in two lines: the places and the words.
     From a descriptor, or as typed. Raises BadArgument."""

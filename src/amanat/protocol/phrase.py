@@ -40,17 +40,21 @@ def number_of(word: str) -> int:
 def word_of(said: str) -> str:
     """The word that somebody means: the word itself, its first four letters, which no other word
     has, or its number in the digits of any script. Raises WrongPhrase."""
+    word = listed(said, _list().wordlist)
+    if word is None:
+        raise WrongPhrase("a word is not in the list, whose numbers are 1 to 2048")
+    return word
+
+
+def listed(said: str, known: Sequence[str]) -> str | None:
+    """The word of a list that somebody means: the word itself, its first four letters, which no
+    other word has, or its number in the digits of any script. None if there is none."""
     said = unicodedata.normalize("NFKC", said).strip().lower()
-    known = _list().wordlist
     if said.isdecimal() and len(said) <= 4:  # noqa: PLR2004  # 2048 has four digits
         number = int(said)
-        if not 1 <= number <= len(known):
-            raise WrongPhrase("the words have the numbers 1 to 2048")
-        return known[number - 1]
+        return known[number - 1] if 1 <= number <= len(known) else None
     found = [word for word in known if word == said or word[:4] == said]
-    if not said or not found:
-        raise WrongPhrase("a word is not in the list")
-    return found[0]
+    return found[0] if said and found else None
 
 
 def key_of(text: str) -> bytes:

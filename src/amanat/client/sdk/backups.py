@@ -13,12 +13,14 @@ from amanat.client import backing
 from amanat.client.backups import ASKED_WORDS, Backups, ask_for
 from amanat.client.events import StatusChanged
 from amanat.client.folders import Folder, folder_of
+from amanat.client.shares import key_of as key_of_shares
+from amanat.client.shares import number_of, split
 from amanat.client.surroundings import MACHINE
 from amanat.errors import BadArgument, NoBackup, WrongPhrase
 from amanat.protocol import phrase as phrases
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from amanat.client.backing import Found, Told
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class Word(NamedTuple):
-    """A word of the recovery phrase, and its number in the list, for other scripts."""
+    """A word of the phrase or of a share of it, and its number in the list, for other scripts."""
 
     word: str
     number: int
@@ -161,13 +163,22 @@ class BackupsOf:
             self._rules.was_noted(unit)
             unit.events.append(StatusChanged())
 
+    def shares(self, phrase: str) -> list[list[Word]]:
+        """Five new shares of the recovery phrase, each of 33 words: any three of them restore as
+        the phrase does, and two open nothing. `phrase` are its words, because nothing gives them
+        out again. Raises WrongPhrase if it is not that of the backups, or NoBackup."""
+        if phrases.key_of(phrase) != self._rules.key:
+            raise WrongPhrase("it is not the phrase of these backups")
+        return [[Word(word, number_of(word)) for word in share] for share in split(self._rules.key)]
+
 
 async def restore(
     directory: Path,
     unlock: Unlock,
     *,
     backup: Path,
-    phrase: str,
+    phrase: str = "",
+    shares: Sequence[str] = (),
     told: Told = backing.quiet,
     around: Surroundings = MACHINE,
 ) -> Backup:
@@ -176,11 +187,12 @@ async def restore(
     this device in. The device that the backup was made on is out then: do not use both.
 
     `backup` is an archive, or a folder with some, of which the newest is taken; `phrase` are the
-    words of the recovery phrase, or their numbers. Backups go on in the same folder. Raises
-    WrongPhrase, NoBackup, FolderAway, BrokenArchive, NewerArchive, ProfileExists, or an error of
-    `vault.naming_faults`, and then leaves no profile behind.
+    words of the recovery phrase, or their numbers. In its place, `shares` has three of its shares
+    or more. Backups go on in the same folder. Raises WrongPhrase, WrongShares, NoBackup,
+    FolderAway, BrokenArchive, NewerArchive, ProfileExists, or an error of `vault.naming_faults`,
+    and then leaves no profile behind.
     """
-    key = phrases.key_of(phrase)
+    key = key_of_shares(shares) if shares else phrases.key_of(phrase)
     path, folder = find(backup, key)
 
     def finish(unit: Unit, new: Vault) -> None:
