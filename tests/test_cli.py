@@ -738,7 +738,9 @@ def test_a_profile_is_wiped_once_its_name_was_typed(town: Town) -> None:
     assert [path.name for path in alice.profile.iterdir()] == ["notes.txt"]
     assert alice.json_error("wipe", "--yes") == "no-profile"
     bob = town.person("bob")
-    assert bob("wipe", "--yes").status == 0
+    wiped = bob("wipe", "--yes")
+    assert wiped.status == 0
+    assert "backups that were made of it stay in their folder" in wiped.err
     assert not bob.profile.exists()
     assert bob("contacts").status == 2
     assert bob.init("bob").status == 0

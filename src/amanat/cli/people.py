@@ -103,6 +103,10 @@ def wipe(args: argparse.Namespace, out: Out) -> None:
         "flash disks, snapshots and backups may keep older copies of the files, which what opened"
         " the profile then still opens; the texts that others have stay with them"
     )
+    out.note(
+        "backups that were made of it stay in their folder, and open with the recovery phrase or"
+        " three of its shares: if they are to go, too, remove them there"
+    )
     if not is_forgotten:
         out.note("the system keyring does not answer: it still has the key of this profile")
 
