@@ -108,9 +108,21 @@ MUTANTS = [
     ),
     Mutant(
         "any words show that the phrase was noted",
-        "            if not 1 <= place <= phrases.WORDS or phrases.word_of(said) != right[place - 1]:\n",
+        "            if not 1 <= place <= phrases.WORDS or phrases.word_of(said, place) != right[place - 1]:\n",
         "            if not 1 <= place <= phrases.WORDS:\n",
         ["test_backup.py::test_words_of_the_phrase_are_asked_for"],
+    ),
+    Mutant(
+        "words that are given back before a week take the second question away",
+        "        elif self.is_asked(unit.now):\n            self._forget(unit, _ASK_AT)\n",
+        "        else:\n            self._forget(unit, _ASK_AT)\n",
+        ["test_backup.py::test_words_are_asked_for_once_more_after_a_week"],
+    ),
+    Mutant(
+        "nobody is told that the last backup is old",
+        "        return bool(self.folder) and last is not None and last.at + LATE_MS <= now\n",
+        "        return False\n",
+        ["test_backup.py::test_a_backup_that_is_old_is_told"],
     ),
     Mutant(
         "a restored profile does not ask to be let in",

@@ -1008,7 +1008,7 @@ def test_profile_is_backed_up_and_restored(town: Town, tmp_path: Path) -> None:
     alice.json("send", "bob", given="hello")
     assert bob("read").status == 0
     stick = tmp_path / "stick"
-    assert alice.json_error("backup", "begin", str(stick)) == "bad-argument"
+    assert alice.json_error("backup", "begin", str(stick)) == "folder-away"
     assert alice.json_error("backup", "now") == "no-backup"
     assert "no backups are made" in alice("backup", "status").out
     stick.mkdir()
@@ -1027,6 +1027,7 @@ def test_profile_is_backed_up_and_restored(town: Town, tmp_path: Path) -> None:
     assert "backup phrase" in ran.out
     wrong = " ".join([*found["words"][:23], "zoo" if found["words"][23] != "zoo" else "art"])
     assert alice("backup", "phrase", "--phrase-fd", given_by(wrong)).status == 2
+    assert "backup phrase" in alice("status").out
     assert alice.json("backup", "phrase", "--phrase-fd", given_by(phrase)) == {"is_noted": True}
     numbers = " ".join(map(str, found["numbers"]))
     new = town.shell("new")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from amanat.cli import session, telling, terminal
 from amanat.cli.carrying import size
 from amanat.display import shown
-from amanat.errors import BY_CODE, BadArgument
+from amanat.errors import BadArgument
 
 if TYPE_CHECKING:
     import argparse
@@ -117,11 +117,7 @@ def status(args: argparse.Namespace, out: Out) -> None:
                 f"the last: {shown(found.file)}, {hours} hours ago, {size(found.bytes)},"
                 f" {found.messages:,} messages; it was restored for a trial"
             )
-        if found.error:
-            lines.append(f"the newest attempt failed: {BY_CODE[found.error].text}")
-        if found.folder and not found.is_noted:
-            lines.append("you have not shown yet that you noted the words: `amanat backup phrase`")
-        out.result(found.as_json(), "\n".join(lines))
+        out.result(found.as_json(), "\n".join([*lines, *telling.backup_troubles(found)]))
 
     session.with_client(args, work, is_online=False)
 

@@ -2,7 +2,7 @@
 
 The key is that of the recovery phrase. It lies in the vault, so that a backup is made every day
 without a question. The phrase is shown when it is made, and never again; afterwards the person is
-asked for some of its words, once.
+asked for some of its words, and once more after a week, when the paper has its place or is gone.
 """
 
 from __future__ import annotations
@@ -18,13 +18,18 @@ if TYPE_CHECKING:
 
 EVERY_MS = 86_400_000
 """How often a backup is made, in milliseconds (a day). One that was missed is made up at once."""
+LATE_MS = 3 * EVERY_MS
+"""How old the last good backup may become before the person is told, in milliseconds (three days):
+a weekend without a computer is no news."""
+ASKED_AGAIN_MS = 7 * EVERY_MS
+"""How long after the person has given back words they are asked again, in milliseconds (a week)."""
 AGAIN_MS = 3_600_000
 """How soon one that failed is made again, in milliseconds (an hour): its disk may be there then."""
 ASKED_WORDS = 4
 """How many words of the phrase the person is asked for. Somebody who has noted down nothing guesses
 them once in 2**44 times."""
-_KEY, _FOLDER, _DUE, _MADE, _ERROR, _ASKED = (
-    f"backup {what}" for what in ("key", "folder", "due", "made", "error", "asked")
+_KEY, _FOLDER, _DUE, _MADE, _ERROR, _ASKED, _ASK_AT = (
+    f"backup {what}" for what in ("key", "folder", "due", "made", "error", "asked", "ask at")
 )
 
 
@@ -58,6 +63,7 @@ class Backups:
         if key is not None:
             unit.put(_KEY, key)
             unit.put(_ASKED, b"" if made else b"yes")
+            self._forget(unit, _ASK_AT)
         unit.put(_FOLDER, folder.encode())
         unit.put(_DUE, unit.now.to_bytes(8, "big"))
         self._forget(unit, _ERROR)
@@ -95,15 +101,29 @@ class Backups:
         """Whether the person has given back the words that they were asked for."""
         return self._get(_ASKED) == b"yes"
 
-    @staticmethod
-    def was_noted(unit: Unit) -> None:
-        """Note that they have."""
-        unit.put(_ASKED, b"yes")
+    def was_noted(self, unit: Unit) -> None:
+        """Note that they have. The first time, they are asked once more after a week."""
+        if not self.is_noted:
+            unit.put(_ASKED, b"yes")
+            unit.put(_ASK_AT, (unit.now + ASKED_AGAIN_MS).to_bytes(8, "big"))
+        elif self.is_asked(unit.now):
+            self._forget(unit, _ASK_AT)
+
+    def is_asked(self, now: int) -> bool:
+        """Whether the person is to be asked for words: they have not given any back yet, or did so
+        a week ago."""
+        if not self.folder:
+            return False
+        ask_at = self._moment(_ASK_AT)
+        return not self.is_noted or (ask_at is not None and ask_at <= now)
 
     @property
     def due_at(self) -> int | None:
         """When the next backup is due, in Unix milliseconds; None if none is made."""
-        rows = self._read.all(f"SELECT value FROM meta WHERE key = '{_DUE}'")  # noqa: S608
+        return self._moment(_DUE)
+
+    def _moment(self, key: str) -> int | None:
+        rows = self._read.all(f"SELECT value FROM meta WHERE key = '{key}'")  # noqa: S608
         return int.from_bytes(rows[0][0], "big") if rows else None
 
     @property
@@ -124,6 +144,11 @@ class Backups:
         """Whether a backup is due. A clock that was set back makes one due, too."""
         due_at = self.due_at
         return due_at is not None and (due_at <= now or due_at > now + EVERY_MS)
+
+    def is_late(self, now: int) -> bool:
+        """Whether backups are wanted, and the last good one is old."""
+        last = self.last
+        return bool(self.folder) and last is not None and last.at + LATE_MS <= now
 
     def was_made(self, unit: Unit, last: Last) -> None:
         """Note a good backup. The person may have wanted no more of them while it was made."""

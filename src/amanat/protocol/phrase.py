@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from mnemonic import Mnemonic
 
-from amanat.errors import WrongPhrase
+from amanat.errors import PhraseSlip, UnknownWord, WordCount
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,29 +37,31 @@ def number_of(word: str) -> int:
     return _list().wordlist.index(word) + 1
 
 
-def word_of(said: str) -> str:
-    """The word that somebody means: the word itself, its first four letters, which no other word
-    has, or its number in the digits of any script. Raises WrongPhrase."""
+def word_of(said: str, place: int) -> str:
+    """The word that somebody means at a place of the phrase, from 1 on: the word itself, its first
+    four letters, which no other word has, or its number in the digits of any script. Raises
+    UnknownWord."""
     said = unicodedata.normalize("NFKC", said).strip().lower()
     known = _list().wordlist
     if said.isdecimal() and len(said) <= 4:  # noqa: PLR2004  # 2048 has four digits
         number = int(said)
         if not 1 <= number <= len(known):
-            raise WrongPhrase("the words have the numbers 1 to 2048")
+            raise UnknownWord(f"word {place}")
         return known[number - 1]
     found = [word for word in known if word == said or word[:4] == said]
     if not said or not found:
-        raise WrongPhrase("a word is not in the list")
+        raise UnknownWord(f"word {place}")
     return found[0]
 
 
 def key_of(text: str) -> bytes:
     """The key of a phrase: its words, or their numbers, with white space between. Raises
-    WrongPhrase."""
+    WordCount, UnknownWord or PhraseSlip."""
     said: Sequence[str] = text.split()
     if len(said) != WORDS:
-        raise WrongPhrase(f"a phrase has {WORDS} words; these are {len(said)}")
+        raise WordCount(f"these are {len(said)}")
+    meant = [word_of(one, place) for place, one in enumerate(said, 1)]
     try:
-        return bytes(_list().to_entropy([word_of(one) for one in said]))
+        return bytes(_list().to_entropy(meant))
     except ValueError:
-        raise WrongPhrase("a word is wrong, or two stand in each other's place") from None
+        raise PhraseSlip from None

@@ -14,7 +14,7 @@ from amanat.client.backups import ASKED_WORDS, Backups, ask_for
 from amanat.client.events import StatusChanged
 from amanat.client.folders import Folder, folder_of
 from amanat.client.surroundings import MACHINE
-from amanat.errors import BadArgument, NoBackup, WrongPhrase
+from amanat.errors import BadArgument, FolderAway, NoBackup, OtherWord
 from amanat.protocol import phrase as phrases
 
 if TYPE_CHECKING:
@@ -40,12 +40,16 @@ class BackupStatus(NamedTuple):
     """How things stand with backups. Times are in Unix milliseconds, 0 if there is none.
 
     `file` is the last backup, which was read back from the disk and restored for a trial; `error`
-    is the code of the error that the newest attempt failed with. `is_noted` says whether the person
-    has given back the words of the phrase that they were asked for.
+    is the code of the error that the newest attempt failed with, and `is_late` says that the last
+    backup is more than three days old. `is_noted` says whether the person
+    has given back the words of the phrase that they were asked for, and `is_asked` that they are to
+    be asked for some now: they never were, or a week ago.
     """
 
     folder: str
     is_noted: bool
+    is_asked: bool
+    is_late: bool
     last_at: int
     file: str
     bytes: int
@@ -92,10 +96,10 @@ class BackupsOf:
         nothing gives them out again.
 
         With `new_phrase`, later backups open with a new phrase, and earlier ones with the old one
-        alone. Raises BadArgument unless the folder is there.
+        alone. Raises FolderAway unless the folder is there.
         """
         if not folder.is_dir():
-            raise BadArgument(f"{folder} is no folder that is there")
+            raise FolderAway(str(folder))
         with self._unit() as unit:
             key = self._rules.begin(unit, str(folder.absolute()), renew=new_phrase)
             unit.events.append(StatusChanged())
@@ -109,10 +113,12 @@ class BackupsOf:
 
     def status(self) -> BackupStatus:
         """How things stand."""
-        last = self._rules.last
+        last, now = self._rules.last, self._run.now()
         return BackupStatus(
             folder=self._rules.folder,
             is_noted=self._rules.is_noted,
+            is_asked=self._rules.is_asked(now),
+            is_late=self._rules.is_late(now),
             last_at=last.at if last else 0,
             file=last.name if last else "",
             bytes=last.size if last else 0,
@@ -150,11 +156,11 @@ class BackupsOf:
 
     def confirm(self, words: Mapping[int, str]) -> None:
         """Take the words that the person has given for these places, or their numbers. Raises
-        WrongPhrase if one is wrong, or NoBackup if there is no phrase."""
+        OtherWord if one is wrong, UnknownWord, or NoBackup if there is no phrase."""
         right = phrases.words_of(self._rules.key)
         for place, said in words.items():
-            if not 1 <= place <= phrases.WORDS or phrases.word_of(said) != right[place - 1]:
-                raise WrongPhrase(f"word {place} is another one")
+            if not 1 <= place <= phrases.WORDS or phrases.word_of(said, place) != right[place - 1]:
+                raise OtherWord(f"word {place}")
         if len(words) < ASKED_WORDS:
             raise BadArgument(f"{ASKED_WORDS} words are asked for")
         with self._unit() as unit:
