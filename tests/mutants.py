@@ -721,6 +721,18 @@ MUTANTS = [
         ["test_page_told.py::test_what_is_set_in_one_tab_is_so_in_the_others"],
     ),
     Mutant(
+        "page, a backup that has ended stays on the page",
+        "            yield told\n        finally:\n            self._set(None)\n",
+        "            yield told\n        finally:\n            pass\n",
+        ["test_page_backups.py::test_page_has_backups_made_checked_and_stopped"],
+    ),
+    Mutant(
+        "page, a path may hold what ends it for the system",
+        '    if "\\0" in str(path) or not path.is_absolute():\n',
+        "    if not path.is_absolute():\n",
+        ["test_page_imports.py::test_place_of_an_export_is_a_whole_path"],
+    ),
+    Mutant(
         "page, another tab is not told what opens the profile",
         """            self.tell([telling.told("unlocking", opens_with=found)])""",
         "            pass",

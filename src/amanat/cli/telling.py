@@ -57,8 +57,8 @@ def day(unix_ms: int) -> str:
 
 
 def backup_troubles(found: BackupStatus) -> list[str]:
-    """What a person should know of their backups: that none could be made, that the last one is
-    old, or that words of the phrase are asked for."""
+    """The lines about backups that need the person: none could be made, the last one is old, or
+    words of the phrase are asked for."""
     return [
         *([f"the newest backup failed: {BY_CODE[found.error].text}"] if found.error else []),
         *(["the last backup is more than three days old"] if found.is_late else []),
