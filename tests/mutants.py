@@ -119,6 +119,12 @@ MUTANTS = [
         ["test_backup.py::test_words_are_asked_for_once_more_after_a_week"],
     ),
     Mutant(
+        "backups that are to be forgotten are kept",
+        "            kept = set(keeping([one.at for one in there], forget_days=self._forget_days))\n",
+        "            kept = set(keeping([one.at for one in there]))\n",
+        ["test_backup.py::test_a_backup_removes_those_that_are_to_be_forgotten"],
+    ),
+    Mutant(
         "nobody is told that the last backup is old",
         "        return bool(self.folder) and last is not None and last.at + LATE_MS <= now\n",
         "        return False\n",

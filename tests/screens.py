@@ -980,6 +980,7 @@ def _backups(stage: Stage, **more: object) -> dict[str, Any]:
         "is_noted": True,
         "is_asked": False,
         "is_late": False,
+        "forget_days": 30,
         "last_at": stage.alice.now() - 10**7,
         "file": "20240601T101500Z.archive",
         "bytes": 58_000_000,

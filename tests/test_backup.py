@@ -525,6 +525,41 @@ def test_the_newest_of_each_day_week_and_month_is_kept(times: list[int]) -> None
     assert set(last) <= {dt.datetime.fromtimestamp(at, dt.UTC).date() for at in kept}
 
 
+@given(st.lists(st.integers(0, 4 * 10**9), min_size=1), st.integers(1, backups.MAX_FORGET_DAYS))
+def test_backups_that_are_to_be_forgotten_are_and_never_the_newest(
+    times: list[int], days: int
+) -> None:
+    newest = max(times)
+    kept = keeping(times, forget_days=days)
+    assert kept == [at for at in keeping(times) if newest - at < days * DAY_S]
+    assert newest in kept
+
+
+async def test_a_backup_removes_those_that_are_to_be_forgotten(
+    world: World, tmp_path: Path
+) -> None:
+    alice = await world.person("alice")
+    words = begin(alice, folder(tmp_path))
+    where = Folder(folder(tmp_path), phrase.key_of(words))
+    await alice.client.backups.make()
+    with pytest.raises(BadArgument):
+        alice.client.backups.begin(folder(tmp_path), forget_days=backups.MAX_FORGET_DAYS + 1)
+    alice.client.backups.begin(folder(tmp_path), forget_days=7)
+    alice.client.backups.begin(folder(tmp_path))  # which leaves it as it is
+    assert alice.client.backups.status().forget_days == 7
+    await alice.sleep()
+    await world.pass_time(8 * DAY_S)
+    alice.wake()
+    newest = await alice.client.backups.make()
+    assert [one.path for one in where.archives()] == [Path(newest.file)]
+    alice.client.backups.begin(folder(tmp_path), forget_days=0)
+    await alice.sleep()
+    await world.pass_time(8 * DAY_S)
+    alice.wake()
+    await alice.client.backups.make()
+    assert Path(newest.file) in [one.path for one in where.archives()]
+
+
 def test_a_year_of_daily_backups_keeps_seven_days_four_weeks_and_twelve_months() -> None:
     kept: list[int] = []
     for day in range(800):

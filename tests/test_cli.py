@@ -1022,7 +1022,9 @@ def test_profile_is_backed_up_and_restored(town: Town, tmp_path: Path) -> None:
     file = alice.json("backup", "now")["file"]
     assert alice.json("backup", "check", file)["messages"] == 1
     assert "restored for a trial" in alice("backup", "check", str(stick)).out
+    assert alice.json("backup", "begin", str(stick), "--forget-after", "30")["words"] == []
     ran = alice("backup", "status")
+    assert "kept for 30 days" in ran.out
     assert str(stick) in ran.out
     assert "backup phrase" in ran.out
     wrong = " ".join([*found["words"][:23], "zoo" if found["words"][23] != "zoo" else "art"])

@@ -206,6 +206,9 @@ async def test_person_backs_up_by_the_page_and_gives_words_back(
         await window.press("backupNow")
         await tab.get_by_text(await window.word("backupMade")).wait_for()
         assert await faults_in_both_themes(tab) == []
+        forget = await window.word("backupForget")
+        await tab.get_by_role("combobox", name=forget, exact=True).select_option("30")
+        await until(alice, lambda: alice.backups.status().forget_days == 30)
         await window.press("backupCheck", "backupCheckNow")
         await tab.locator("dialog[open] [role=status]:not(:empty)").last.wait_for()
         await tab.locator("dialog[open] input").fill(str(tmp_path / "alice"))

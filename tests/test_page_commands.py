@@ -111,7 +111,7 @@ FIELDS = {
     "--auto": "auto_bytes", "--room": "room_bytes",
     "--all": "", "--allow-regions": "regions", "--block": "is_blocked", "--confirm": "is_verified",
     "--everything": "chat", "--fallback": "relay", "--greeting": "greeting", "--keyring": "",
-    "--new-phrase": "new_phrase",
+    "--new-phrase": "new_phrase", "--forget-after": "forget_days",
     "--let-in": "visitor", "--life": "life_s", "--name": "name", "--new-fd": "new",
     "--notes": "chat", "--of": "helper",
     "--off": "proxy", "--only-here": "for_everyone", "--outbound": "policy", "--proxy": "proxy",

@@ -28,8 +28,11 @@ AGAIN_MS = 3_600_000
 ASKED_WORDS = 4
 """How many words of the phrase the person is asked for. Somebody who has noted down nothing guesses
 them once in 2**44 times."""
-_KEY, _FOLDER, _DUE, _MADE, _ERROR, _ASKED, _ASK_AT = (
-    f"backup {what}" for what in ("key", "folder", "due", "made", "error", "asked", "ask at")
+MAX_FORGET_DAYS = 366
+"""Longest that backups can be set to be kept, in days: no rotation keeps one for longer."""
+_KEY, _FOLDER, _DUE, _MADE, _ERROR, _ASKED, _ASK_AT, _FORGET = (
+    f"backup {what}"
+    for what in ("key", "folder", "due", "made", "error", "asked", "ask at", "forget days")
 )
 
 
@@ -52,11 +55,18 @@ class Backups:
         self._read = vault.read
 
     def begin(
-        self, unit: Unit, folder: str, *, key: bytes | None = None, renew: bool = False
+        self,
+        unit: Unit,
+        folder: str,
+        *,
+        key: bytes | None = None,
+        renew: bool = False,
+        forget_days: int | None = None,
     ) -> bytes | None:
         """Have backups made in a folder from now on, every day; the first is due at once. Returns
         a new key, whose phrase is to be shown, unless there is one already and it is not to be
-        renewed. A restored profile brings its `key`."""
+        renewed. A restored profile brings its `key`. Backups are forgotten after `forget_days`, 0:
+        by their rotation alone; None leaves this as it is."""
         made = None
         if key is None and (renew or self._get(_KEY) is None):
             key = made = secrets.token_bytes(32)
@@ -65,6 +75,8 @@ class Backups:
             unit.put(_ASKED, b"" if made else b"yes")
             self._forget(unit, _ASK_AT)
         unit.put(_FOLDER, folder.encode())
+        if forget_days is not None:
+            unit.put(_FORGET, forget_days.to_bytes(2, "big"))
         unit.put(_DUE, unit.now.to_bytes(8, "big"))
         self._forget(unit, _ERROR)
         return made
@@ -87,6 +99,11 @@ class Backups:
     def folder(self) -> str:
         """The folder that the person has named; empty if none."""
         return (self._get(_FOLDER) or b"").decode()
+
+    @property
+    def forget_days(self) -> int:
+        """After how many days a backup is forgotten in any case; 0: never."""
+        return int.from_bytes(self._get(_FORGET) or b"", "big")
 
     @property
     def key(self) -> bytes:

@@ -69,7 +69,9 @@ class Backing:
         match ask:
             case backups.BeginBackups():
                 folder = path_of(ask.folder, FolderAway)
-                words = self._backups.begin(folder, new_phrase=ask.new_phrase)
+                words = self._backups.begin(
+                    folder, new_phrase=ask.new_phrase, forget_days=ask.forget_days
+                )
                 return {"words": [one._asdict() for one in words]}
             case backups.BackUp():
                 async with self._turn:

@@ -11,6 +11,8 @@ from amanat.protocol.phrase import WORDS
 
 PhraseText = Annotated[str, msgspec.Meta(max_length=1000)]
 """A recovery phrase as a person types it: 24 words of 8 letters at most, and white space."""
+Days = Annotated[int, msgspec.Meta(ge=0, le=1000)]
+"""Days after which a backup is forgotten; the SDK knows how many may be set."""
 Place = Annotated[int, msgspec.Meta(ge=1, le=WORDS)]
 """The place of a word in the phrase."""
 Word = Annotated[str, msgspec.Meta(max_length=40)]
@@ -18,11 +20,13 @@ Word = Annotated[str, msgspec.Meta(max_length=40)]
 
 
 class BeginBackups(Form, frozen=True, tag="begin backups"):
-    """Have a backup made in a folder of this machine every day. The answer has the words of the
+    """Have a backup made in a folder of this machine every day; forget those that are older by so
+    many days, 0: none, None: as before. The answer has the words of the
     recovery phrase if it is new, this once."""
 
     folder: PathText
     new_phrase: bool = False
+    forget_days: Days | None = None
 
 
 class BackUp(Form, frozen=True, tag="back up"):

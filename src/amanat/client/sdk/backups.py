@@ -10,7 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING, NamedTuple
 
 from amanat.client import backing
-from amanat.client.backups import ASKED_WORDS, Backups, ask_for
+from amanat.client.backups import ASKED_WORDS, MAX_FORGET_DAYS, Backups, ask_for
 from amanat.client.events import StatusChanged
 from amanat.client.folders import Folder, folder_of
 from amanat.client.surroundings import MACHINE
@@ -43,13 +43,15 @@ class BackupStatus(NamedTuple):
     is the code of the error that the newest attempt failed with, and `is_late` says that the last
     backup is more than three days old. `is_noted` says whether the person
     has given back the words of the phrase that they were asked for, and `is_asked` that they are to
-    be asked for some now: they never were, or a week ago.
+    be asked for some now: they never were, or a week ago. Backups are forgotten once they are
+    `forget_days` days older than the newest; 0: by their rotation alone.
     """
 
     folder: str
     is_noted: bool
     is_asked: bool
     is_late: bool
+    forget_days: int
     last_at: int
     file: str
     bytes: int
@@ -90,18 +92,26 @@ class BackupsOf:
         self._rules = daily.rules
         self._daily = daily
 
-    def begin(self, folder: Path, *, new_phrase: bool = False) -> list[Word]:
+    def begin(
+        self, folder: Path, *, new_phrase: bool = False, forget_days: int | None = None
+    ) -> list[Word]:
         """Have a backup made in a folder every day from now on, while the client is open. Returns
         the words of the recovery phrase if it is new. They are shown to the person this once, and
         nothing gives them out again.
 
         With `new_phrase`, later backups open with a new phrase, and earlier ones with the old one
-        alone. Raises FolderAway unless the folder is there.
+        alone. With `forget_days`, each later backup removes those that are so many days
+        older, 0: none; None leaves this as it is. Raises FolderAway unless the folder is there, or
+        BadArgument above MAX_FORGET_DAYS.
         """
+        if not 0 <= (forget_days or 0) <= MAX_FORGET_DAYS:
+            raise BadArgument(f"backups are kept for 1 to {MAX_FORGET_DAYS} days")
         if not folder.is_dir():
             raise FolderAway(str(folder))
         with self._unit() as unit:
-            key = self._rules.begin(unit, str(folder.absolute()), renew=new_phrase)
+            key = self._rules.begin(
+                unit, str(folder.absolute()), renew=new_phrase, forget_days=forget_days
+            )
             unit.events.append(StatusChanged())
         return _words(key) if key else []
 
@@ -119,6 +129,7 @@ class BackupsOf:
             is_noted=self._rules.is_noted,
             is_asked=self._rules.is_asked(now),
             is_late=self._rules.is_late(now),
+            forget_days=self._rules.forget_days,
             last_at=last.at if last else 0,
             file=last.name if last else "",
             bytes=last.size if last else 0,

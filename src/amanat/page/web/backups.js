@@ -7,7 +7,18 @@ import { make } from "./dom.js";
 import { fault } from "./faults.js";
 import { dotted } from "./importing.js";
 import { more } from "./more.js";
-import { address, button, buttons, confirm, field, hint, part, says, way } from "./parts.js";
+import {
+  address,
+  button,
+  buttons,
+  choice,
+  confirm,
+  field,
+  hint,
+  part,
+  says,
+  way,
+} from "./parts.js";
 import { fill, line, many } from "./phrase.js";
 import { begin, showAsked } from "./recovery.js";
 import { goBack, show } from "./sheet.js";
@@ -16,6 +27,8 @@ import { words } from "./words.js";
 
 /** @import { Backups } from "./store.js" */
 /** @import { Piece } from "./sheet.js" */
+
+const FORGET_DAYS = [0, 7, 30, 90];
 
 /** Their part of the settings. */
 export function backups() {
@@ -100,6 +113,18 @@ export function showBackups() {
         make(
           "section",
           {},
+          choice(
+            more.backupForget,
+            String(about.forget_days),
+            [...new Set([...FORGET_DAYS, about.forget_days])].sort((one, other) => one - other)
+              .map((days) => [
+                String(days),
+                days ? many("days", days) : words.never,
+              ]),
+            (days) =>
+              store.ask("begin backups", { folder: about.folder, forget_days: Number(days) }),
+          ),
+          hint(more.backupForgetHint),
           way([more.phrase], showAsked, "phrase"),
           way([more.backupCheck], () => showCheck(about.folder), "check"),
           way([more.backupOther], () => showFolder(about.folder), "folder"),

@@ -87,6 +87,9 @@ export const words = {
   backupUnknownOther: "{n} records are of a newer version.",
   backupOther: "Another folder",
   backupOtherWhat: "The backups in the old folder stay there, and open with the same phrase.",
+  backupForget: "Forget old backups",
+  backupForgetHint:
+    "What you delete stays in the backups from before. Otherwise seven daily, four weekly and twelve monthly backups are kept.",
   backupStop: "Make no more backups",
   backupStopWhat: "The existing backups stay in their folder, and open with their phrase.",
   // The recovery phrase

@@ -41,6 +41,7 @@
  * @typedef {{
  *   folder: string, is_noted: boolean, is_asked: boolean, is_late: boolean, last_at: number,
  *   file: string, bytes: number, messages: number, due_at: number, error: string,
+ *   forget_days: number,
  * }} Backups
  * @typedef {{ phase: string, percent: number }} UnderWay
  */
