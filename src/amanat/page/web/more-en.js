@@ -89,7 +89,7 @@ export const words = {
   backupOtherWhat: "The backups in the old folder stay there, and open with the same phrase.",
   backupForget: "Forget old backups",
   backupForgetHint:
-    "What you delete stays in the backups from before. Otherwise seven daily, four weekly and twelve monthly backups are kept.",
+    "What you delete stays in the backups from before. At most seven daily, four weekly and twelve monthly ones are kept.",
   backupStop: "Make no more backups",
   backupStopWhat: "The existing backups stay in their folder, and open with their phrase.",
   // The recovery phrase
