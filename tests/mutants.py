@@ -111,6 +111,12 @@ MUTANTS = [
         ["test_words.py::test_messages_are_found_by_all_words_and_the_beginning_of_the_last"],
     ),
     Mutant(
+        "a child that makes a backup does not know how long backups are kept",
+        "        forget_days=folder.forget_days,\n",
+        "        forget_days=0,\n",
+        ["test_maker.py::test_a_child_forgets_backups_as_the_person_has_set"],
+    ),
+    Mutant(
         "two shares are as good as a phrase",
         'NEEDED = 3\n"""The shares that',
         'NEEDED = 2\n"""The shares that',
@@ -152,9 +158,27 @@ MUTANTS = [
     ),
     Mutant(
         "any words show that the phrase was noted",
-        "            if not 1 <= place <= phrases.WORDS or phrases.word_of(said) != right[place - 1]:\n",
+        "            if not 1 <= place <= phrases.WORDS or phrases.word_of(said, place) != right[place - 1]:\n",
         "            if not 1 <= place <= phrases.WORDS:\n",
         ["test_backup.py::test_words_of_the_phrase_are_asked_for"],
+    ),
+    Mutant(
+        "words that are given back before a week take the second question away",
+        "        elif self.is_asked(unit.now):\n            self._forget(unit, _ASK_AT)\n",
+        "        else:\n            self._forget(unit, _ASK_AT)\n",
+        ["test_backup.py::test_words_are_asked_for_once_more_after_a_week"],
+    ),
+    Mutant(
+        "backups that are to be forgotten are kept",
+        "            kept = set(keeping([one.at for one in there], forget_days=self.forget_days))\n",
+        "            kept = set(keeping([one.at for one in there]))\n",
+        ["test_backup.py::test_a_backup_removes_those_that_are_to_be_forgotten"],
+    ),
+    Mutant(
+        "nobody is told that the last backup is old",
+        "        return bool(self.folder) and last is not None and last.at + LATE_MS <= now\n",
+        "        return False\n",
+        ["test_backup.py::test_a_backup_that_is_old_is_told"],
     ),
     Mutant(
         "a restored profile does not ask to be let in",
@@ -751,6 +775,18 @@ MUTANTS = [
         "self.tell(attendant.share(ask))",
         "attendant.share(ask)",
         ["test_page_told.py::test_what_is_set_in_one_tab_is_so_in_the_others"],
+    ),
+    Mutant(
+        "page, a backup that has ended stays on the page",
+        "            yield told\n        finally:\n            self._set(None)\n",
+        "            yield told\n        finally:\n            pass\n",
+        ["test_page_backups.py::test_page_has_backups_made_checked_and_stopped"],
+    ),
+    Mutant(
+        "page, a path may hold what ends it for the system",
+        '    if "\\0" in str(path) or not path.is_absolute():\n',
+        "    if not path.is_absolute():\n",
+        ["test_page_imports.py::test_place_of_an_export_is_a_whole_path"],
     ),
     Mutant(
         "page, another tab is not told what opens the profile",

@@ -16,8 +16,10 @@ from PIL import Image
 
 from amanat import Client, media
 from amanat.media.voice import voice_note
+from amanat.page import records
 from pages import UNLOCK, show_sheet, until
 from recordings import SILENCE, ogg
+from talks import hide
 from ups import Window
 
 if TYPE_CHECKING:
@@ -78,6 +80,12 @@ IMPORTED = {
 }
 """Given names and further names of people in an imported group."""
 NOTE = {"en": "Dates, walnuts, tea", "fa": "خرما، گردو، چای"}
+WORDS = (
+    *("abandon", "ability", "able", "about", "above", "absent", "absorb", "abstract", "absurd"),
+    *("abuse", "access", "accident", "account", "accuse", "achieve", "acid", "acoustic", "acquire"),
+    *("across", "act", "action", "actor", "actress", "actual"),
+)
+"""A recovery phrase of nobody."""
 FAR = "amanat://relay.example.org:7443/#cmVsYXk"
 NEVER = object()
 """The answer to an ask that stays without one."""
@@ -134,6 +142,11 @@ class Between:
         self.is_away = True
         if self._line is not None:
             await self._line.close()
+
+    async def tell(self, said: dict[str, Any]) -> None:
+        """Tell the page something."""
+        if self._line is not None:
+            self._line.send(json.dumps(said))
 
     async def _join(self, line: WebSocketRoute) -> None:
         if self.is_away:
@@ -281,6 +294,41 @@ async def locked(stage: Stage) -> None:
 @screen("start")
 async def locked_keyring(stage: Stage) -> None:
     await _begin(stage, state="locked", opens_with="keyring")
+
+
+async def _restoring(stage: Stage) -> None:
+    await _begin(stage, state="new")
+    await stage.press("restore")
+    await stage.tab.locator("start-page textarea").wait_for()
+
+
+async def _restoring_filled(stage: Stage) -> None:
+    await _restoring(stage)
+    await stage.tab.locator("start-page textarea").fill(" ".join(WORDS))
+    inputs = stage.tab.locator("start-page input:visible")
+    for number, typed in enumerate(("/media/disk", "secret", "secret")):
+        await inputs.nth(number).fill(typed)
+    await stage.tab.locator("start-page .go").click()
+
+
+@screen("start")
+async def restoring(stage: Stage) -> None:
+    await _restoring(stage)
+
+
+@screen("start")
+async def restoring_refused(stage: Stage) -> None:
+    stage.between.answers = {"restore": {"error": "unknown-word", "detail": "word 7"}}
+    await _restoring_filled(stage)
+    await stage.tab.locator("start-page [role=alert]:not(:empty)").wait_for()
+
+
+@screen("start")
+async def restoring_under_way(stage: Stage) -> None:
+    stage.between.answers = {"restore": NEVER}
+    await _restoring_filled(stage)
+    await stage.between.tell(_under_way("restore"))
+    await stage.tab.locator("start-page progress").wait_for()
 
 
 # The list, and what stands above it
@@ -920,6 +968,160 @@ async def health_damaged(stage: Stage) -> None:
     await stage.tab.locator("dialog[open] .notice").wait_for()
 
 
+def _under_way(phase: str) -> dict[str, Any]:
+    """How far a backup has got."""
+    return {"on": "backup", "under_way": {"phase": phase, "percent": 40}}
+
+
+def _backups(stage: Stage, **more: object) -> dict[str, Any]:
+    """A status in which backups are made."""
+    about = {
+        "folder": "/media/disk",
+        "is_noted": True,
+        "is_asked": False,
+        "is_late": False,
+        "forget_days": 30,
+        "last_at": stage.alice.now() - 10**7,
+        "file": "20240601T101500Z.archive",
+        "bytes": 58_000_000,
+        "messages": 12_345,
+        "due_at": stage.alice.now() + 10**7,
+        "error": "",
+    }
+    return {"backups": about | more}
+
+
+@screen("settings")
+async def backups_none(stage: Stage) -> None:
+    await stage.sheet("backups.showBackups()")
+    await stage.tab.locator("dialog[open] .chief").wait_for()
+
+
+async def _announced(stage: Stage) -> None:
+    stage.between.answers = {
+        "begin backups": {
+            "ok": {"words": [{"word": one, "number": at * 83} for at, one in enumerate(WORDS, 1)]}
+        },
+        "asked words": {"ok": {"places": [3, 7, 18, 24]}},
+        "give words": {"ok": None},
+    }
+    await stage.sheet("backups.showBackups()")
+    await stage.label("backupFolder", "/media/disk")
+    await stage.press("backupBegin")
+    await stage.tab.locator(".question").wait_for()
+
+
+async def _phrase(stage: Stage) -> None:
+    await _announced(stage)
+    await stage.press("phraseShow")
+    await stage.tab.locator("dialog[open] .phrase li").last.wait_for()
+
+
+@screen("settings")
+async def recovery_announced(stage: Stage) -> None:
+    await _announced(stage)
+
+
+@screen("settings")
+async def recovery_phrase(stage: Stage) -> None:
+    await _phrase(stage)
+
+
+@screen("settings")
+async def recovery_hidden(stage: Stage) -> None:
+    await _phrase(stage)
+    await hide(stage.tab, is_hidden=True)
+    await hide(stage.tab, is_hidden=False)
+    await stage.tab.get_by_text(await stage.window.word("phraseHidden")).wait_for()
+
+
+@screen("settings")
+async def recovery_asked(stage: Stage) -> None:
+    await _phrase(stage)
+    await stage.press("phraseWritten")
+    await stage.tab.locator("dialog[open] input").last.wait_for()
+
+
+@screen("settings")
+async def recovery_wrong(stage: Stage) -> None:
+    await _phrase(stage)
+    stage.between.answers["give words"] = {"error": "other-word", "detail": "word 7"}
+    await stage.press("phraseWritten")
+    await stage.tab.locator("dialog[open] input").last.fill("zoo")
+    await stage.press("phraseGiven")
+    await stage.tab.locator("dialog[open] [aria-invalid=true]").wait_for()
+
+
+@screen("settings")
+async def recovery_noted(stage: Stage) -> None:
+    await _phrase(stage)
+    await stage.press("phraseWritten")
+    await stage.tab.locator("dialog[open] input").last.wait_for()
+    await stage.press("phraseGiven")
+    await stage.tab.get_by_text(await stage.window.word("phraseNoted")).wait_for()
+
+
+@screen("settings")
+async def backups(stage: Stage) -> None:
+    stage.between.status = _backups(stage)
+    await stage.sheet("backups.showBackups()")
+    await stage.tab.get_by_role("button", name=await stage.window.word("backupNow")).wait_for()
+
+
+@screen("settings")
+async def backups_late(stage: Stage) -> None:
+    stage.between.status = _backups(stage, error="folder-away", is_late=True, is_asked=True)
+    await stage.sheet("backups.showBackups()")
+    await stage.tab.locator("dialog[open] .notice").wait_for()
+
+
+@screen("settings")
+async def settings_late(stage: Stage) -> None:
+    stage.between.status = _backups(stage, error="disk-full", is_asked=True)
+    await stage.reload()
+    await stage.sheet("settings.showSettings()")
+    await stage.tab.locator("dialog[open] .notice").scroll_into_view_if_needed()
+
+
+@screen("settings")
+async def backups_under_way(stage: Stage) -> None:
+    stage.between.status = _backups(stage)
+    await stage.sheet("backups.showBackups()")
+    await stage.tab.get_by_role("button", name=await stage.window.word("backupNow")).wait_for()
+    await stage.between.tell(_under_way("check"))
+    await stage.tab.locator("dialog[open] progress").wait_for()
+
+
+@screen("settings")
+async def backups_check(stage: Stage) -> None:
+    stage.between.status = _backups(stage)
+    found = {"made_at": stage.alice.now() - 10**9, "messages": 12_345, "unknown": 2}
+    stage.between.answers = {"check backup": {"ok": found}}
+    await stage.sheet("backups.showBackups()")
+    await stage.press("backupCheck", "backupCheckNow")
+    await stage.tab.locator("dialog[open] [role=status]:not(:empty)").last.wait_for()
+
+
+@screen("settings")
+async def backups_folder(stage: Stage) -> None:
+    stage.between.status = _backups(stage)
+    await stage.sheet("backups.showBackups()")
+    await stage.press("backupOther")
+    await stage.tab.locator("dialog[open] input").wait_for()
+
+
+@screen("settings")
+async def backups_restored(stage: Stage) -> None:
+    stage.between.begun = {"chats": [_astray(stage)]}
+    await stage.reload()
+    await stage.sheet("backups.showRestored()")
+
+
+def _astray(stage: Stage) -> dict[str, Any]:
+    line = records.summary(stage.alice.chat(stage.group).summary())
+    return line | {"state": "astray"}
+
+
 def _brought(stage: Stage) -> dict[str, Any]:
     """A chat that was brought along, and its messages: of two hundred people, as in a large group
     of Persian names, some of which are written from left to right."""
@@ -1090,7 +1292,7 @@ async def wiped(stage: Stage) -> None:
 
 
 SHEETS = {
-    "start": {"showStart"},
+    "start": {"showStart", "showRestoring"},
     "list": set[str](),
     "talk": {"showDays", "showFiles", "showForward", "showGallery", "showVoices"},
     "details": {
@@ -1108,7 +1310,8 @@ SHEETS = {
     "settings": {
         *("showAbout", "showChanged", "showEnd", "showHealth", "showKeeping", "showPassphrase"),
         *("showSettings", "showWipe", "showImports", "showImported", "showImport", "showPreview"),
-        *("showDates", "showDone"),
+        *("showDates", "showDone", "showBackups", "showFolder", "showCheck", "showPhrase"),
+        *("showAsked", "showNoted", "showRestored"),
     },
 }
 """The functions of the page that show something, by the area in which they are called."""

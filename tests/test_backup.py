@@ -28,6 +28,10 @@ from amanat.errors import (
     DiskFull,
     FolderAway,
     NoBackup,
+    OtherWord,
+    PhraseSlip,
+    UnknownWord,
+    WordCount,
     WrongPhrase,
 )
 from amanat.protocol import codec, phrase
@@ -280,6 +284,73 @@ async def test_words_of_the_phrase_are_asked_for(world: World, tmp_path: Path) -
     assert not alice.client.backups.status().is_noted
 
 
+async def test_words_are_asked_for_once_more_after_a_week(world: World, tmp_path: Path) -> None:
+    alice = await world.person("alice")
+    words = begin(alice, folder(tmp_path)).split()
+    right = {place: words[place - 1] for place in alice.client.backups.asked()}
+
+    def is_asked() -> tuple[bool, bool]:
+        status = alice.client.backups.status()
+        return status.is_asked, status.is_noted
+
+    assert is_asked() == (True, False)
+    alice.client.backups.confirm(right)
+    assert is_asked() == (False, True)
+    await alice.sleep()
+    await world.pass_time(6 * DAY_S)
+    alice.wake()
+    alice.client.backups.confirm(right)  # they look by themselves, which takes no question away
+    await alice.sleep()
+    await world.pass_time(DAY_S)
+    alice.wake()
+    assert is_asked() == (True, True)
+    with pytest.raises(OtherWord):
+        alice.client.backups.confirm(right | {next(iter(right)): "2048"})
+    assert is_asked() == (True, True)
+    alice.client.backups.confirm(right)
+    assert is_asked() == (False, True)
+    await alice.sleep()
+    await world.pass_time(30 * DAY_S)
+    alice.wake()
+    assert is_asked() == (False, True)
+    alice.client.backups.begin(folder(tmp_path), new_phrase=True)
+    assert is_asked() == (True, False)
+    alice.client.backups.stop()
+    assert is_asked() == (False, False)
+
+
+async def test_a_backup_that_is_old_is_told(world: World, tmp_path: Path) -> None:
+    alice = await world.person("alice")
+    begin(alice, folder(tmp_path))
+    assert not alice.client.backups.status().is_late  # there is none yet
+    await alice.client.backups.make()
+    await alice.sleep()
+    await world.pass_time(backups.LATE_MS // 1000 - 3600)
+    alice.wake()
+    assert not alice.client.backups.status().is_late
+    await alice.sleep()
+    await world.pass_time(3600)
+    alice.wake()
+    assert alice.client.backups.status().is_late
+    alice.client.backups.stop()
+    assert not alice.client.backups.status().is_late
+
+
+def test_a_phrase_that_is_none_says_why() -> None:
+    words = phrase.words_of(bytes(range(32)))
+
+    def refused(kind: type[WrongPhrase], said: list[str]) -> str:
+        with pytest.raises(kind) as why:
+            phrase.key_of(" ".join(said))
+        return why.value.detail
+
+    assert refused(WordCount, words[:23]) == "these are 23"
+    assert refused(UnknownWord, [*words[:6], "abandom", *words[7:]]) == "word 7"
+    assert refused(UnknownWord, [*words[:23], "2049"]) == "word 24"
+    refused(PhraseSlip, [words[1], words[0], *words[2:]])
+    assert phrase.key_of(" ".join(one[:4].upper() for one in words)) == bytes(range(32))
+
+
 # On the disk
 
 
@@ -452,6 +523,41 @@ def test_the_newest_of_each_day_week_and_month_is_kept(times: list[int]) -> None
     days = {dt.datetime.fromtimestamp(at, dt.UTC).date() for at in times}
     last = sorted(days)[-folders.KEPT_DAYS :]
     assert set(last) <= {dt.datetime.fromtimestamp(at, dt.UTC).date() for at in kept}
+
+
+@given(st.lists(st.integers(0, 4 * 10**9), min_size=1), st.integers(1, backups.MAX_FORGET_DAYS))
+def test_backups_that_are_to_be_forgotten_are_and_never_the_newest(
+    times: list[int], days: int
+) -> None:
+    newest = max(times)
+    kept = keeping(times, forget_days=days)
+    assert kept == [at for at in keeping(times) if newest - at < days * DAY_S]
+    assert newest in kept
+
+
+async def test_a_backup_removes_those_that_are_to_be_forgotten(
+    world: World, tmp_path: Path
+) -> None:
+    alice = await world.person("alice")
+    words = begin(alice, folder(tmp_path))
+    where = Folder(folder(tmp_path), phrase.key_of(words))
+    await alice.client.backups.make()
+    with pytest.raises(BadArgument):
+        alice.client.backups.begin(folder(tmp_path), forget_days=backups.MAX_FORGET_DAYS + 1)
+    alice.client.backups.begin(folder(tmp_path), forget_days=7)
+    alice.client.backups.begin(folder(tmp_path))  # which leaves it as it is
+    assert alice.client.backups.status().forget_days == 7
+    await alice.sleep()
+    await world.pass_time(8 * DAY_S)
+    alice.wake()
+    newest = await alice.client.backups.make()
+    assert [one.path for one in where.archives()] == [Path(newest.file)]
+    alice.client.backups.begin(folder(tmp_path), forget_days=0)
+    await alice.sleep()
+    await world.pass_time(8 * DAY_S)
+    alice.wake()
+    await alice.client.backups.make()
+    assert Path(newest.file) in [one.path for one in where.archives()]
 
 
 def test_a_year_of_daily_backups_keeps_seven_days_four_weeks_and_twelve_months() -> None:

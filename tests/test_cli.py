@@ -1010,7 +1010,7 @@ def test_profile_is_backed_up_and_restored(town: Town, tmp_path: Path) -> None:
     alice.json("send", "bob", given="hello")
     assert bob("read").status == 0
     stick = tmp_path / "stick"
-    assert alice.json_error("backup", "begin", str(stick)) == "bad-argument"
+    assert alice.json_error("backup", "begin", str(stick)) == "folder-away"
     assert alice.json_error("backup", "now") == "no-backup"
     assert "no backups are made" in alice("backup", "status").out
     stick.mkdir()
@@ -1024,11 +1024,14 @@ def test_profile_is_backed_up_and_restored(town: Town, tmp_path: Path) -> None:
     file = alice.json("backup", "now")["file"]
     assert alice.json("backup", "check", file)["messages"] == 1
     assert "restored for a trial" in alice("backup", "check", str(stick)).out
+    assert alice.json("backup", "begin", str(stick), "--forget-after", "30")["words"] == []
     ran = alice("backup", "status")
+    assert "kept for 30 days" in ran.out
     assert str(stick) in ran.out
     assert "backup phrase" in ran.out
     wrong = " ".join([*found["words"][:23], "zoo" if found["words"][23] != "zoo" else "art"])
     assert alice("backup", "phrase", "--phrase-fd", given_by(wrong)).status == 2
+    assert "backup phrase" in alice("status").out
     assert alice.json("backup", "phrase", "--phrase-fd", given_by(phrase)) == {"is_noted": True}
     numbers = " ".join(map(str, found["numbers"]))
     new = town.shell("new")

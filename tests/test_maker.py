@@ -28,6 +28,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.long]
 UNLOCK = Unlock(key=bytes(32))
 KEY = bytes(range(32))
 NOW = 1_700_000_000_000
+DAY_MS = 86_400_000
 
 
 async def profile(tmp_path: Path) -> tuple[Vault, Folder]:
@@ -77,6 +78,15 @@ async def test_a_child_makes_a_backup_that_restores(tmp_path: Path) -> None:
     assert set(told) == {"write"}  # it is too small to be told of its trial
     assert [one.path for one in folder.archives()][:1] == [made.path]
     assert made == backing.make(opened, folder, KEY, now=NOW + 1_000)
+    opened.close()
+
+
+@in_loop
+async def test_a_child_forgets_backups_as_the_person_has_set(tmp_path: Path) -> None:
+    opened, kept = await profile(tmp_path)
+    folder = Folder(kept.place, KEY, forget_days=1)
+    made = await apart.make_apart(opened, folder, KEY, now=NOW + 2 * DAY_MS)
+    assert [one.path for one in folder.archives()] == [made.path]
     opened.close()
 
 
@@ -139,7 +149,7 @@ async def test_a_child_at_work_ends_with_the_client(tmp_path: Path) -> None:
     key, directory = opened.key, opened.directory
     opened.close()
     ask = apart.encode(
-        apart.Ask(os.fsencode(directory), key, os.fsencode(folder.place), KEY, NOW + 1_000)
+        apart.Ask(os.fsencode(directory), key, os.fsencode(folder.place), KEY, 0, NOW + 1_000)
     )
     with locked(directory, key):
         for is_gone in (False, True):

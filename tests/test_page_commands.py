@@ -93,30 +93,29 @@ PAGE = {
         "imported", "imported messages", "search imported", "export imported", "delete imported",
         export="the page chooses the file", many="it loads more", delete="it is an ask of its own",
     ),
+    "backup begin": by("begin backups"),
+    "backup now": by("back up"),
+    "backup status": by("begin", "status"),
+    "backup check": by("check backup"),
+    "backup phrase": by("asked words", "give words", phrase_fd=SECRETS),
+    "backup stop": by("stop backups"),
+    "restore": by(
+        "restore", phrase_fd=SECRETS, yes="it stands beside the button",
+        shares="shares are read by the command line alone",
+    ),
 }  # fmt: skip
 """The asks of the page that do what each command does."""
 NOT_ON_A_PAGE = {
     "run": "the page's process does it, as long as it runs",
     "up": "it is what opens the page",
-    **dict.fromkeys(
-        (
-            "backup begin",
-            "backup now",
-            "backup status",
-            "backup check",
-            "backup phrase",
-            "backup shares",
-            "backup stop",
-            "restore",
-        ),
-        "backups are made and restored by the command line alone",
-    ),
+    "backup shares": "shares are printed by the command line alone",
 }
 PERSONAL = [one for one in COMMANDS if one.needs in (Needs.CLIENT, Needs.BACKGROUND)]
 FIELDS = {
     "--auto": "auto_bytes", "--room": "room_bytes",
     "--all": "", "--allow-regions": "regions", "--block": "is_blocked", "--confirm": "is_verified",
     "--everything": "chat", "--fallback": "relay", "--greeting": "greeting", "--keyring": "",
+    "--new-phrase": "new_phrase", "--forget-after": "forget_days",
     "--let-in": "visitor", "--life": "life_s", "--name": "name", "--new-fd": "new",
     "--notes": "chat", "--of": "helper",
     "--off": "proxy", "--only-here": "for_everyone", "--outbound": "policy", "--proxy": "proxy",

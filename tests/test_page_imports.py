@@ -17,7 +17,7 @@ from amanat.errors import NotAnExport
 from amanat.importing import source
 from amanat.page import protocol
 from amanat.page.attendant import Attendant
-from amanat.page.importing import place_of
+from amanat.page.typed import path_of
 from exports import account, as_bytes, chat, message
 from pages import browser, faults, in_a_loop, page_of, relay, two_friends
 from relays import RelayProcess
@@ -128,15 +128,15 @@ async def test_names_of_a_chat_are_right_after_every_import(world: World, tmp_pa
 
 @pytest.mark.parametrize("around", ["{}", " {} ", "'{}'", '"{}"', "file://{}"])
 def test_place_of_an_export_is_read_as_people_paste_it(around: str) -> None:
-    assert place_of(around.format("/home/a/b")) == Path("/home/a/b")
+    assert path_of(around.format("/home/a/b"), NotAnExport) == Path("/home/a/b")
 
 
 def test_place_of_an_export_is_a_whole_path() -> None:
-    assert place_of("file:///home/a%20b") == Path("/home/a b")
-    assert place_of("~/x").is_absolute()
-    for text in ("a/b", ".", "~nobody-at-all/x", "/a\0b"):
+    assert path_of("file:///home/a%20b", NotAnExport) == Path("/home/a b")
+    assert path_of("~/x", NotAnExport).is_absolute()
+    for text in ("a/b", ".", "~nobody-at-all/x", "/a\0b", "file:///a%00b"):
         with pytest.raises(NotAnExport):
-            place_of(text)
+            path_of(text, NotAnExport)
 
 
 def test_exports_in_the_downloads_are_offered_the_newest_first(tmp_path: Path) -> None:

@@ -50,14 +50,7 @@ ELSEWHERE = {
     *("future-epoch", "id-in-use", "lab-missing", "move-refused"),
     *("move-under-way", "not-installed", "notice-runs", "report-exists", "store-damaged"),
     *("scrub-under-way", "store-too-new", "store-too-old"),
-    *(
-        "broken-archive",
-        "folder-away",
-        "newer-archive",
-        "no-backup",
-        "wrong-phrase",
-        "wrong-shares",
-    ),
+    "wrong-shares",
 }
 """Errors of commands, relays and drills, and those that stay inside the client."""
 pytestmark = pytest.mark.e2e

@@ -130,12 +130,13 @@ class Window(NamedTuple):
         )
         return said
 
-    async def fault(self, code: str) -> str:
+    async def fault(self, code: str, detail: str = "") -> str:
         """The sentence with which the page explains an error."""
         said: str = await self.tab.evaluate(
-            "(code) => import(new URL('faults.js', location.href))"
-            ".then(({ fault }) => fault(new Error(code)))",
-            code,
+            "async ([code, cause]) => { await import(new URL('more.js', location.href));"
+            " const { fault } = await import(new URL('faults.js', location.href));"
+            " return fault(new Error(code, { cause })); }",
+            [code, detail],
         )
         return said
 

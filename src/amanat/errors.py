@@ -353,6 +353,30 @@ class WrongPhrase(UsageError):
     hint = "give the 24 words in their order, or their numbers"
 
 
+class WordCount(WrongPhrase):
+    code = "word-count"
+    text = "a recovery phrase has 24 words"
+    hint = "give all of them in their order, or their numbers"
+
+
+class UnknownWord(WrongPhrase):
+    code = "unknown-word"
+    text = "a word is not in the list of recovery words"
+    hint = "its first four letters are enough, or its number from 1 to 2048"
+
+
+class PhraseSlip(WrongPhrase):
+    code = "phrase-slip"
+    text = "a word of this recovery phrase is wrong, or two stand in each other's place"
+    hint = "compare it with your paper, word by word"
+
+
+class OtherWord(WrongPhrase):
+    code = "other-word"
+    text = "the recovery phrase has another word at this place"
+    hint = "look at your paper; if it is lost, `amanat backup begin FOLDER --new-phrase`"
+
+
 class WrongShares(UsageError):
     code = "wrong-shares"
     text = "these shares do not make a recovery phrase"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from amanat.cli import session, telling, terminal
 from amanat.cli.carrying import size
 from amanat.display import shown
-from amanat.errors import BY_CODE, BadArgument
+from amanat.errors import BadArgument
 
 if TYPE_CHECKING:
     import argparse
@@ -34,6 +34,12 @@ def begin_words(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--new-phrase", action="store_true", help="later backups open with a new phrase alone"
     )
+    parser.add_argument(
+        "--forget-after",
+        metavar="DAYS",
+        type=int,
+        help="each backup removes those that are so many days older (0: none)",
+    )
 
 
 def begin(args: argparse.Namespace, out: Out) -> None:
@@ -41,7 +47,9 @@ def begin(args: argparse.Namespace, out: Out) -> None:
     folder = terminal.absolute(args, args.folder)
 
     async def work(client: Client) -> None:
-        words = client.backups.begin(folder, new_phrase=args.new_phrase)
+        words = client.backups.begin(
+            folder, new_phrase=args.new_phrase, forget_days=args.forget_after
+        )
         value = {
             "folder": str(folder),
             "words": [one.word for one in words],
@@ -110,18 +118,15 @@ def status(args: argparse.Namespace, out: Out) -> None:
         if not found.folder:
             lines.append("no backups are made: `amanat backup begin FOLDER`")
         else:
-            lines.append(f"every day, in {shown(found.folder)}")
+            kept = f"; each is kept for {found.forget_days} days" if found.forget_days else ""
+            lines.append(f"every day, in {shown(found.folder)}{kept}")
         if found.last_at:
             hours = max(0, client.now() - found.last_at) // 3_600_000
             lines.append(
                 f"the last: {shown(found.file)}, {hours} hours ago, {size(found.bytes)},"
                 f" {found.messages:,} messages; it was restored for a trial"
             )
-        if found.error:
-            lines.append(f"the newest attempt failed: {BY_CODE[found.error].text}")
-        if found.folder and not found.is_noted:
-            lines.append("you have not shown yet that you noted the words: `amanat backup phrase`")
-        out.result(found.as_json(), "\n".join(lines))
+        out.result(found.as_json(), "\n".join([*lines, *telling.backup_troubles(found)]))
 
     session.with_client(args, work, is_online=False)
 

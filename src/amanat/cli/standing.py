@@ -27,11 +27,12 @@ def status(args: argparse.Namespace, out: Out) -> None:
             await session.flush(args, out, client)
         await session.look_back(args, client)
         status = client.status()
+        troubles = "".join(f"{one}\n" for one in telling.backup_troubles(client.backups.status()))
         out.result(
             status.as_json(),
             f"{status.name}  {status.identity}\n"
             f"{telling.rest_text(status)}"
-            f"{_troubles(status)}"
+            f"{_troubles(status)}{troubles}"
             f"transport: {status.transport}: {status.means}\n"
             f"{telling.ways(status)}"
             f"contacts: {status.contacts}, conversations: {status.conversations},"

@@ -11,6 +11,7 @@ from amanat.errors import BY_CODE, HopAway, IdentityChanged, NameChanged, ProxyA
 from amanat.protocol.days import date_of
 
 if TYPE_CHECKING:
+    from amanat.client.sdk.backups import BackupStatus
     from amanat.client.sdk.client import Client
     from amanat.client.sdk.files import FileView
     from amanat.client.sdk.imports import ImportedMessage
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
         WarningView,
     )
     from amanat.display import Out
+
+_ASK_FIRST = "you have not shown yet that you noted the recovery phrase: `amanat backup phrase`"
+_ASK_AGAIN = "show once more that you have the recovery phrase: `amanat backup phrase`"
 
 
 def clock(unix_ms: int) -> str:
@@ -50,6 +54,16 @@ def file_line(message: Message, file: FileView) -> str:
 def day(unix_ms: int) -> str:
     """The day of a moment, in this machine's time zone."""
     return time.strftime("%Y-%m-%d", time.localtime(unix_ms / 1000))
+
+
+def backup_troubles(found: BackupStatus) -> list[str]:
+    """The lines about backups that need the person: none could be made, the last one is old, or
+    words of the phrase are asked for."""
+    return [
+        *([f"the newest backup failed: {BY_CODE[found.error].text}"] if found.error else []),
+        *(["the last backup is more than three days old"] if found.is_late else []),
+        *([_ASK_AGAIN if found.is_noted else _ASK_FIRST] if found.is_asked else []),
+    ]
 
 
 async def warn(client: Client, out: Out) -> None:

@@ -37,6 +37,7 @@ class Ask(msgspec.Struct, frozen=True):
     vault_key: bytes
     place: bytes
     key: bytes
+    forget_days: int
     now: int
 
 
@@ -78,7 +79,12 @@ async def make_apart(
     """Make a backup in a child. Raises like `backing.make`, or NoMemory if the system has ended the
     child. If the caller is cancelled, the child ends, and the backups from before stay."""
     ask = Ask(
-        os.fsencode(opened.directory.absolute()), opened.key, os.fsencode(folder.place), key, now
+        profile=os.fsencode(opened.directory.absolute()),
+        vault_key=opened.key,
+        place=os.fsencode(folder.place),
+        key=key,
+        forget_days=folder.forget_days,
+        now=now,
     )
     child = await children.start(CHILD)
     try:

@@ -31,6 +31,7 @@ KEPT_WEEKS = 4
 """The last weeks of which an archive is kept."""
 KEPT_MONTHS = 12
 """The last months of which an archive is kept."""
+DAY_S = 86_400
 READ_BYTES = archive.SEALED_BYTES
 """The bytes that are read of a file at once."""
 BLOB_NAME_BYTES = 16
@@ -55,7 +56,9 @@ class Kept(NamedTuple):
 class Folder:
     """The folder of the backups under one key."""
 
-    def __init__(self, place: Path, key: bytes) -> None:
+    def __init__(self, place: Path, key: bytes, *, forget_days: int = 0) -> None:
+        self.forget_days = forget_days
+        """After how many days an archive is forgotten in any case; 0: never."""
         self.place = place
         """The folder that the person has named."""
         self.own = place / (_PREFIX + expand(key, b"amanat backup folder")[:4].hex())
@@ -109,7 +112,7 @@ class Folder:
         names; returns the archives removed."""
         with naming_faults(self.place):
             there = self.archives()
-            kept = set(keeping([one.at for one in there]))
+            kept = set(keeping([one.at for one in there], forget_days=self.forget_days))
             gone = [one.path for one in there if one.at not in kept]
             for path in gone:
                 path.unlink()
@@ -173,9 +176,10 @@ def folder_of(place: Path, key: bytes) -> Folder:
     return Folder(place, key)
 
 
-def keeping(times: list[int]) -> list[int]:
+def keeping(times: list[int], *, forget_days: int = 0) -> list[int]:
     """Which of these times, in Unix seconds, are kept: the newest of each of the last days, weeks
-    and months that have any (ISO 8601, in UTC)."""
+    and months that have any (ISO 8601, in UTC). With `forget_days`, none that is so many days older
+    than the newest: a clock that is wrong, or no backup for a year, forgets nothing."""
     kept: set[int] = set()
     for many, name in ((KEPT_DAYS, "%Y-%j"), (KEPT_WEEKS, "%G-%V"), (KEPT_MONTHS, "%Y-%m")):
         newest: dict[str, int] = {}
@@ -184,6 +188,9 @@ def keeping(times: list[int]) -> list[int]:
             if span not in newest and len(newest) < many:
                 newest[span] = at
         kept |= set(newest.values())
+    if forget_days:
+        oldest = max(times, default=0) - forget_days * DAY_S
+        kept = {at for at in kept if at > oldest}
     return sorted(kept)
 
 

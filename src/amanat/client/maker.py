@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def _make(ask: Ask, told: backing.Told) -> MadeApart | Failed:
-    folder = Folder(Path(os.fsdecode(ask.place)), ask.key)
+    folder = Folder(Path(os.fsdecode(ask.place)), ask.key, forget_days=ask.forget_days)
     try:
         with vault.beside(Path(os.fsdecode(ask.profile)), ask.vault_key) as opened:
             made = backing.make(opened, folder, ask.key, now=ask.now, told=told)

@@ -12,6 +12,8 @@ from amanat import __version__, qr
 from amanat.client import events
 from amanat.errors import UnknownConversation
 from amanat.page import carrying, emoji, protocol, records, settings, telling
+from amanat.page.backing import Backing
+from amanat.page.backups import BackupAsk
 from amanat.page.dwelling import dwell
 from amanat.page.handing import PREVIEW, Part, Tickets, part, preview
 from amanat.page.histories import HistoryAsk
@@ -34,6 +36,7 @@ class Attendant:
         """`tell` tells every page of work that takes long."""
         self.client = client
         self._importing = Importing(client, tell)
+        self._backing = Backing(client, tell)
         self._tickets = Tickets()
         self._missing: dict[bytes, list[Missing]] = {}
         """The gaps of each conversation that the pages know."""
@@ -44,12 +47,13 @@ class Attendant:
     def begin(self) -> dict[str, object]:
         """Everything that a page shows outside conversations."""
         page = {"settings": settings.kept(self.client), "version": __version__}
-        return records.everything(self.client) | page
+        backup = {"backup": self._backing.under_way.is_at}
+        return records.everything(self.client) | page | backup
 
     async def attend(self, ask: protocol.ClientAsk) -> object:
-        """Do what a page asks; the answer. Everything but asks about homes, pictures and imports is
-        done before the first wait, so asks are done in their order. Raises the errors of the SDK's
-        calls."""
+        """Do what a page asks; the answer. Everything but asks about homes, pictures, imports and
+        backups is done before the first wait, so asks are done in their order. Raises the errors of
+        the SDK's calls."""
         client = self.client
         if isinstance(ask, protocol.TalkAsk):
             return talk(client, ask)
@@ -67,6 +71,8 @@ class Attendant:
             return carrying.carry(client, self._tickets, ask)
         if isinstance(ask, HistoryAsk):
             return await self._importing.attend(ask)
+        if isinstance(ask, BackupAsk):
+            return await self._backing.attend(ask)
         if isinstance(ask, protocol.Settings):
             return {"settings": settings.keep(client, ask.values)}
         if isinstance(ask, protocol.Emoji):

@@ -22,6 +22,8 @@ Line = Annotated[str, msgspec.Meta(max_length=8192)]
 """A line that the person has typed or pasted: an address, a link, an access code, words."""
 Secret = Annotated[str, msgspec.Meta(max_length=4096)]
 """A passphrase, or a login for a proxy."""
+PathText = Annotated[str, msgspec.Meta(min_length=1, max_length=4096)]
+"""A path on this machine; Linux has none that is longer."""
 Region = Annotated[str, msgspec.Meta(pattern="^[A-Z]{2}$")]
 
 

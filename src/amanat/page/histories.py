@@ -6,10 +6,8 @@ from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
-from amanat.page.forms import Form, Line, Many, Name, Number
+from amanat.page.forms import Form, Line, Many, Name, Number, PathText
 
-PathText = Annotated[str, msgspec.Meta(min_length=1, max_length=4096)]
-"""The path of an export on this machine; Linux has none that is longer."""
 Zone = Annotated[str, msgspec.Meta(max_length=64)]
 """A time zone such as Asia/Tehran; empty: this machine's."""
 MAX_WITHOUT = 2000

@@ -24,7 +24,7 @@ from amanat.errors import (
     ProfileLocked,
     VaultDamaged,
 )
-from amanat.page import protocol, settings, telling
+from amanat.page import backing, backups, protocol, settings, telling
 from amanat.page.alone import Alone
 from amanat.page.attendant import Attendant
 from amanat.page.dwelling import access
@@ -123,6 +123,8 @@ class House:
                 return self._begin()
             case protocol.Create():
                 await self.create(ask)
+            case backups.Restore():
+                await self.restore(ask)
             case protocol.Unlock(passphrase=passphrase):
                 await self.open(_unlock(passphrase))
             case protocol.Lock():
@@ -193,6 +195,13 @@ class House:
                     proxy_login=ask.login,
                 )
                 await self._move_in(client, staying, local)
+
+    async def restore(self, ask: backups.Restore) -> None:
+        """Make the profile from a backup, and open it. Raises like `amanat.restore` and `open`."""
+        unlock = _unlock(ask.passphrase)
+        async with self._door:
+            await backing.restore(self._directory, unlock, ask, self._tell_now)
+        await self.open(unlock)
 
     async def open(self, unlock: Unlock) -> None:
         """Open the profile. Raises like `Client.open`."""

@@ -8,15 +8,14 @@ ask (doors); of a file that is no export they are told no word that is in it.
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
-from urllib.parse import unquote
 
 from amanat.client.sdk.imports import zone_of
 from amanat.errors import NotAnExport
 from amanat.export import downloads, export_imported_to_downloads
 from amanat.importing.source import nearby
 from amanat.page import histories, telling
+from amanat.page.typed import path_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +27,6 @@ PLACES = ("", "Telegram Desktop")
 """The folders of the downloads in which Telegram Desktop and browsers leave exports."""
 QUOTE_CHARS = 200
 """The most characters of an answered message that are shown, on one line."""
-_FILE = "file://"
 
 
 class _Stopped(Exception):  # noqa: N818  # what happened
@@ -80,7 +78,7 @@ class Importing:
 
     async def _read(self, ask: histories.Preview | histories.Import) -> object:
         """Preview or import an export; None if it was stopped."""
-        path, zone = place_of(ask.path), zone_of(ask.zone)
+        path, zone = path_of(ask.path, NotAnExport), zone_of(ask.zone)
         self._is_stopped = False
         try:
             if isinstance(ask, histories.Preview):
@@ -130,17 +128,3 @@ def _quote(one: ImportedMessage | None) -> dict[str, str] | None:
     if one is None:
         return None
     return {"sender": one.sender, "kind": one.kind, "text": one.text[:QUOTE_CHARS]}
-
-
-def place_of(text: str) -> Path:
-    """The place that a person has typed or pasted, also as file managers copy it. Raises
-    NotAnExport."""
-    typed = text.strip().strip("'\"")
-    path = Path(unquote(typed.removeprefix(_FILE)) if typed.startswith(_FILE) else typed)
-    try:
-        path = path.expanduser()
-    except RuntimeError:  # there is no such user
-        raise NotAnExport(text) from None
-    if "\0" in text or not path.is_absolute():
-        raise NotAnExport(f"{text}: give its whole path")
-    return path

@@ -14,6 +14,7 @@ import msgspec
 from amanat import qr
 from amanat.errors import MalformedFrame
 from amanat.media.voice import WAVEFORM_BYTES
+from amanat.page.backups import BackupAsk, Restore
 from amanat.page.forms import (
     MAX_MESSAGES,
     ChatKey,
@@ -129,7 +130,7 @@ class Wipe(Form, frozen=True, tag="wipe"):
     name: Name
 
 
-ProfileAsk: TypeAlias = Begin | Create | Unlock | Lock | Passphrase | Wipe
+ProfileAsk: TypeAlias = Begin | Create | Restore | Unlock | Lock | Passphrase | Wipe
 
 # In a conversation
 
@@ -637,6 +638,7 @@ ClientAsk: TypeAlias = (
     | GroupAsk
     | FileAsk
     | HistoryAsk
+    | BackupAsk
     | HomeAsk
     | Emoji
     | ReadPicture

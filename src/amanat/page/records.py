@@ -106,6 +106,7 @@ def status(client: Client) -> Record:
     return found.as_json() | {
         "cost": client.hopping.cover_cost().as_json(),
         "missing": [missing(one) for one in found.missing],
+        "backups": client.backups.status().as_json(),
     }
 
 

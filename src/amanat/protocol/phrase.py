@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from mnemonic import Mnemonic
 
-from amanat.errors import WrongPhrase
+from amanat.errors import PhraseSlip, UnknownWord, WordCount
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,12 +37,11 @@ def number_of(word: str) -> int:
     return _list().wordlist.index(word) + 1
 
 
-def word_of(said: str) -> str:
-    """The word that somebody means: the word itself, its first four letters, which no other word
-    has, or its number in the digits of any script. Raises WrongPhrase."""
+def word_of(said: str, place: int) -> str:
+    """The word that somebody means at a place of the phrase, from 1 on. Raises UnknownWord."""
     word = listed(said, _list().wordlist)
     if word is None:
-        raise WrongPhrase("a word is not in the list, whose numbers are 1 to 2048")
+        raise UnknownWord(f"word {place}")
     return word
 
 
@@ -59,11 +58,12 @@ def listed(said: str, known: Sequence[str]) -> str | None:
 
 def key_of(text: str) -> bytes:
     """The key of a phrase: its words, or their numbers, with white space between. Raises
-    WrongPhrase."""
+    WordCount, UnknownWord or PhraseSlip."""
     said: Sequence[str] = text.split()
     if len(said) != WORDS:
-        raise WrongPhrase(f"a phrase has {WORDS} words; these are {len(said)}")
+        raise WordCount(f"these are {len(said)}")
+    meant = [word_of(one, place) for place, one in enumerate(said, 1)]
     try:
-        return bytes(_list().to_entropy([word_of(one) for one in said]))
+        return bytes(_list().to_entropy(meant))
     except ValueError:
-        raise WrongPhrase("a word is wrong, or two stand in each other's place") from None
+        raise PhraseSlip from None

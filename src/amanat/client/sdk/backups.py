@@ -10,13 +10,13 @@ import asyncio
 from typing import TYPE_CHECKING, NamedTuple
 
 from amanat.client import backing
-from amanat.client.backups import ASKED_WORDS, Backups, ask_for
+from amanat.client.backups import ASKED_WORDS, MAX_FORGET_DAYS, Backups, ask_for
 from amanat.client.events import StatusChanged
 from amanat.client.folders import Folder, folder_of
 from amanat.client.shares import key_of as key_of_shares
 from amanat.client.shares import number_of, split
 from amanat.client.surroundings import MACHINE
-from amanat.errors import BadArgument, NoBackup, WrongPhrase
+from amanat.errors import BadArgument, FolderAway, NoBackup, OtherWord, WrongPhrase
 from amanat.protocol import phrase as phrases
 
 if TYPE_CHECKING:
@@ -42,12 +42,18 @@ class BackupStatus(NamedTuple):
     """How things stand with backups. Times are in Unix milliseconds, 0 if there is none.
 
     `file` is the last backup, which was read back from the disk and restored for a trial; `error`
-    is the code of the error that the newest attempt failed with. `is_noted` says whether the person
-    has given back the words of the phrase that they were asked for.
+    is the code of the error that the newest attempt failed with, and `is_late` says that the last
+    backup is more than three days old. `is_noted` says whether the person
+    has given back the words of the phrase that they were asked for, and `is_asked` that they are to
+    be asked for some now: they never were, or a week ago. Backups are forgotten once they are
+    `forget_days` days older than the newest; 0: by their rotation alone.
     """
 
     folder: str
     is_noted: bool
+    is_asked: bool
+    is_late: bool
+    forget_days: int
     last_at: int
     file: str
     bytes: int
@@ -88,18 +94,26 @@ class BackupsOf:
         self._rules = daily.rules
         self._daily = daily
 
-    def begin(self, folder: Path, *, new_phrase: bool = False) -> list[Word]:
+    def begin(
+        self, folder: Path, *, new_phrase: bool = False, forget_days: int | None = None
+    ) -> list[Word]:
         """Have a backup made in a folder every day from now on, while the client is open. Returns
         the words of the recovery phrase if it is new. They are shown to the person this once, and
         nothing gives them out again.
 
         With `new_phrase`, later backups open with a new phrase, and earlier ones with the old one
-        alone. Raises BadArgument unless the folder is there.
+        alone. With `forget_days`, each later backup removes those that are so many days
+        older, 0: none; None leaves this as it is. Raises FolderAway unless the folder is there, or
+        BadArgument above MAX_FORGET_DAYS.
         """
+        if not 0 <= (forget_days or 0) <= MAX_FORGET_DAYS:
+            raise BadArgument(f"backups are kept for 1 to {MAX_FORGET_DAYS} days")
         if not folder.is_dir():
-            raise BadArgument(f"{folder} is no folder that is there")
+            raise FolderAway(str(folder))
         with self._unit() as unit:
-            key = self._rules.begin(unit, str(folder.absolute()), renew=new_phrase)
+            key = self._rules.begin(
+                unit, str(folder.absolute()), renew=new_phrase, forget_days=forget_days
+            )
             unit.events.append(StatusChanged())
         return _words(key) if key else []
 
@@ -111,10 +125,13 @@ class BackupsOf:
 
     def status(self) -> BackupStatus:
         """How things stand."""
-        last = self._rules.last
+        last, now = self._rules.last, self._run.now()
         return BackupStatus(
             folder=self._rules.folder,
             is_noted=self._rules.is_noted,
+            is_asked=self._rules.is_asked(now),
+            is_late=self._rules.is_late(now),
+            forget_days=self._rules.forget_days,
             last_at=last.at if last else 0,
             file=last.name if last else "",
             bytes=last.size if last else 0,
@@ -152,11 +169,11 @@ class BackupsOf:
 
     def confirm(self, words: Mapping[int, str]) -> None:
         """Take the words that the person has given for these places, or their numbers. Raises
-        WrongPhrase if one is wrong, or NoBackup if there is no phrase."""
+        OtherWord if one is wrong, UnknownWord, or NoBackup if there is no phrase."""
         right = phrases.words_of(self._rules.key)
         for place, said in words.items():
-            if not 1 <= place <= phrases.WORDS or phrases.word_of(said) != right[place - 1]:
-                raise WrongPhrase(f"word {place} is another one")
+            if not 1 <= place <= phrases.WORDS or phrases.word_of(said, place) != right[place - 1]:
+                raise OtherWord(f"word {place}")
         if len(words) < ASKED_WORDS:
             raise BadArgument(f"{ASKED_WORDS} words are asked for")
         with self._unit() as unit:

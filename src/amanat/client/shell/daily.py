@@ -58,7 +58,8 @@ class Daily:
         key, place = self.rules.key, self.rules.folder
         if not place:
             raise NoBackup
-        folder, now = Folder(Path(place), key), self._now()
+        folder = Folder(Path(place), key, forget_days=self.rules.forget_days)
+        now = self._now()
         try:
             made = await self._make_apart(self._vault, folder, key, now=now, told=told)
         except AmanatError as error:

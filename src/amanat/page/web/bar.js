@@ -55,21 +55,27 @@ store.addEventListener("status", () => {
   const status = store.status;
   if (!status) {
     me.replaceChildren();
+    settings.replaceChildren(words.settings);
     return;
   }
   const isTroubled = status.warnings.length > 0 || status.away.length > 0;
   me.replaceChildren(
     bdi(status.name),
-    ...(isTroubled
-      ? [make("span", { className: "trouble", title: words.lookHere }), spoken(words.lookHere)]
-      : []),
+    ...(isTroubled ? lookHere() : []),
   );
+  const { error, is_late, is_asked } = status.backups;
+  settings.replaceChildren(words.settings, ...(error || is_late || is_asked ? lookHere() : []));
   me.title = words.home;
 });
 store.addEventListener(
   "people",
   () => asking.replaceChildren(...store.visitors.map(visitor), ...store.offers.map(offer)),
 );
+
+/** A mark on what leads to something that needs the person. */
+function lookHere() {
+  return [make("span", { className: "trouble", title: words.lookHere }), spoken(words.lookHere)];
+}
 
 /** Somebody has knocked, and waits. @param {Visitor} one */
 function visitor(one) {

@@ -1,5 +1,6 @@
 /** Home: where what is said to the person rests, by which ways it comes, and what went wrong. */
 
+import { waiting } from "./awaiting.js";
 import { shortDay, shortMoment } from "./days.js";
 import { make } from "./dom.js";
 import { transportLines } from "./details.js";
@@ -137,7 +138,7 @@ function regions(status) {
 function later(status) {
   const { left_behind, lost_invites, lost_knocks, missing, outbox, former } = status;
   /** @type {Piece[]} */
-  const lines = [];
+  const lines = waiting();
   for (const one of former) {
     lines.push(says(...fill(one.is_away ? words.formerAway : words.formerRead, {
       where: region(one.region),

@@ -69,7 +69,7 @@ export class Line extends EventTarget {
     }
     const asked = this.#asked.get(said.id);
     this.#asked.delete(said.id);
-    if ("error" in said) asked?.reject(new Error(said.error));
+    if ("error" in said) asked?.reject(new Error(said.error, { cause: said.detail }));
     else asked?.resolve(said.ok);
   }
 
@@ -94,7 +94,8 @@ export class Line extends EventTarget {
   }
 
   /**
-   * Ask the client; what it answers. Fails with the code of an error, or "gone".
+   * Ask the client; what it answers. Fails with the code of an error, caused by what it is about,
+   * or "gone".
    * @param {string} what
    * @param {Record<string, unknown>} [more]
    * @returns {Promise<any>}

@@ -53,6 +53,85 @@ export const words = {
   importOlder: "Older messages",
   importNewer: "Newer messages",
   importForwarded: "from {who}",
+  // Backups
+  backups: "Backups",
+  backupsNone:
+    "No backups are made. If the disk of this machine breaks, everything you have here is gone.",
+  backupsMore: "Backups and recovery phrase",
+  backupWhat:
+    "A backup holds your messages, files, contacts and groups. It is encrypted, and opens with a recovery phrase of 24 words and with nothing else.",
+  backupFolder: "Folder for backups: its whole path on this machine",
+  backupFolderHint:
+    "Choose one on another disk, which does not break or go away together with this machine.",
+  backupBegin: "Make a backup every day",
+  backupEvery: "A backup is made every day while Amanat runs, in {folder}.",
+  backupLast: "The last good one: {when}. It was read back from the disk and restored for a trial.",
+  backupNever: "None has been made yet.",
+  backupFailed: "The newest attempt failed.",
+  backupLate: "The last good backup is more than three days old. Back up now.",
+  backupNow: "Back up now",
+  backupMade: "The backup is made. It was read back from the disk and restored for a trial.",
+  backupWithoutOne: "One file is without its content, which is damaged here.",
+  backupWithoutOther: "{n} files are without their content, which is damaged here.",
+  backupFiles: "Files are being copied.",
+  backupWrites: "Messages are being written.",
+  backupChecks: "The backup is being restored for a trial.",
+  backupRestores: "Everything is being brought back.",
+  backupCheck: "Check a backup",
+  backupCheckWhat:
+    "The backup is read from the disk and restored for a trial. Nothing changes. In a folder, the newest one is checked.",
+  backupPlace: "A backup, or the folder of your backups: its whole path",
+  backupCheckNow: "Check",
+  backupWhole: "It is whole: {messages}, of {when}.",
+  backupUnknownOne: "One record is of a newer version.",
+  backupUnknownOther: "{n} records are of a newer version.",
+  backupOther: "Another folder",
+  backupOtherWhat: "The backups in the old folder stay there, and open with the same phrase.",
+  backupForget: "Forget old backups",
+  backupForgetHint:
+    "What you delete stays in the backups from before. At most seven daily, four weekly and twelve monthly ones are kept.",
+  backupStop: "Make no more backups",
+  backupStopWhat: "The existing backups stay in their folder, and open with their phrase.",
+  // The recovery phrase
+  phrase: "Recovery phrase",
+  phraseComes: "Take a pen and paper",
+  phraseComesWhat:
+    "You will see 24 words that open your backups. They are shown this once. See that nobody looks over your shoulder.",
+  phraseShow: "Show the words",
+  phraseWhat:
+    "Write these words down in their order. Nothing shows them again, and without them no backup opens. Somebody who has them and a backup can read everything in it and become you. The number beside a word says the same in any script.",
+  phraseWritten: "I have written them down",
+  phraseHidden: "The words were hidden while you were elsewhere.",
+  phraseAsk: "Look at your paper: which words stand at these places?",
+  phraseWord: "Word {n}, or its number",
+  phraseGive: "Look at your paper",
+  phraseGiven: "Compare",
+  phraseNoted:
+    "These are the words. Keep the paper where you will find it, and away from your backups.",
+  phraseAsked: "Show that you have written down the recovery phrase.",
+  phraseAskedAgain: "A week has passed. Do you still have the paper with your recovery phrase?",
+  phraseNew: "Make a new phrase",
+  phraseNewWhat:
+    "Later backups open with the new phrase alone, and earlier ones with the old one alone.",
+  // Restoring a profile
+  restoreHelp:
+    "Your messages come back from the newest backup, and open with your recovery phrase.",
+  restoreOut:
+    "Do this only if your old device is gone. It will be locked out, for this one takes its place. Your conversations come back once somebody in each is online and lets this device in.",
+  restorePhrase: "Recovery phrase: its 24 words, or their numbers",
+  restoreCount: "{n} of {all} words",
+  restoreSecret: "The passphrase is for this device, and may be a new one.",
+  restoreNow: "Restore",
+  restoreNot: "Begin without a backup",
+  restored: "You are back",
+  restoredWhat:
+    "Everything said up to the backup is here. A backup goes on being made every day in the same folder.",
+  restoredOut:
+    "Your old device is locked out of each conversation as soon as this one is let in. Do not use it again.",
+  restoredWaitOne:
+    "One conversation waits for somebody in it to let this device in. Stay online; what you write meanwhile leaves then.",
+  restoredWaitOther:
+    "{n} conversations wait for somebody in them to let this device in. Stay online; what you write meanwhile leaves then.",
   // The camera
   camera: "A picture by the camera",
   takePicture: "Take the picture",
@@ -104,5 +183,21 @@ export const faults = {
     "Another program is still writing this export. Wait until it has ended, and try again.",
   "open-dates": "Nothing in this chat shows how its dates are written. Look into it again.",
   "no-chat-chosen": "You have chosen no chat.",
+  "folder-away":
+    "The folder is not there. Plug in the disk that it is on, or give the whole path of another one.",
+  "no-backup": "There is no backup in this folder. Give the folder in which your backups are made.",
+  "broken-archive":
+    "This backup is damaged, and nothing of it was taken. Choose an earlier one in the same folder.",
+  "newer-archive":
+    "This backup is of a newer version of Amanat. Update Amanat; nothing was changed.",
+  "wrong-phrase":
+    "This phrase opens no backup here. The backups may be somebody else's, or of another phrase of yours.",
+  "word-count": "A recovery phrase has 24 words, and you have typed {n}.",
+  "unknown-word":
+    "Word {n} is none of a recovery phrase. Its first four letters are enough, or its number from 1 to 2048.",
+  "phrase-slip":
+    "A word is wrong, or two stand in each other's place. Compare each with your paper.",
+  "other-word": "Word {n} is another one. Look at your paper; if it is lost, make a new phrase.",
+  "profile-replaced": "Your profile was restored elsewhere, and makes its backups there.",
   "unknown-import": "This chat is no longer here.",
 };

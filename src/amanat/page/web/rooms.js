@@ -42,7 +42,11 @@ function forgetRooms() {
  */
 export function keepRooms(all) {
   store.keep(all);
-  return speak(store.settings);
+  if (speak(store.settings)) return true;
+  if (location.hash === "#restored") {
+    void import("./backups.js").then(({ showRestored }) => showRestored());
+  }
+  return false;
 }
 
 store.addEventListener("settings", () => look(store.settings.theme ?? ""));

@@ -1,5 +1,6 @@
 /** How the page speaks, looks and behaves; what the vault's health is; and what is kept where. */
 
+import { backups } from "./backups.js";
 import { make } from "./dom.js";
 import { showKeeping } from "./keeping.js";
 import { showImports } from "./imports.js";
@@ -19,7 +20,7 @@ const IDLE_MINUTES = [0, 5, 15, 60];
 export function showSettings() {
   show({
     title: words.settings,
-    on: ["settings", "people"],
+    on: ["settings", "people", "status"],
     build: () => [
       part(
         words.languagePart,
@@ -104,6 +105,7 @@ export function showSettings() {
           ? []
           : [way([words.changePassphrase], showPassphrase, "passphrase")]),
       ),
+      backups(),
       part(
         words.thisProgram,
         way([more.imports], showImports, "imports"),

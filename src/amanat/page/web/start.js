@@ -25,19 +25,10 @@ export function showStart(line, found) {
 /** @param {Line} line */
 function askForPerson(line) {
   const name = field(words.yourName, { maxLength: 100, required: true });
-  const first = secret(words.newPassphrase, { required: true });
-  const second = secret(words.again, { required: true });
-  const help = hint(words.passphraseHelp);
-  let isWithKeyring = false;
-  const keyring = toggle([words.withKeyring], false, (is) => {
-    isWithKeyring = is;
-    for (const one of [first, second]) {
-      one.element.hidden = is;
-      one.input.required = !is;
-    }
-    help.textContent = is ? words.keyringHelp : words.passphraseHelp;
-    return Promise.resolve();
-  }, "keyring");
+  const opened = opener();
+  const restore = make("button", { type: "button", className: "plain" }, words.restore);
+  restore.onclick = () =>
+    void import("./restoring.js").then(({ showRestoring }) => showRestoring(line));
   const relay = field(words.relayAddress, { dir: "ltr", placeholder: "amanat://…" });
   const access = field(words.accessCode, { dir: "ltr" });
   const country = field(words.country, {
@@ -67,28 +58,55 @@ function askForPerson(line) {
   form(words.welcome, words.welcomeHelp, words.startNow, [
     tongues(),
     name.element,
-    first.element,
-    second.element,
-    help,
-    keyring,
+    ...opened.elements,
     more,
+    restore,
   ], async () => {
-    if (!isWithKeyring && first.input.value !== second.input.value) throw new Error("differ");
-    await line.ask("create", {
-      name: name.input.value,
-      passphrase: isWithKeyring ? null : first.input.value,
-      relay: relay.input.value.trim(),
-      access: access.input.value.trim(),
-      region: country.input.value.toUpperCase() || null,
-      proxy: proxy.input.value.trim(),
-      login: login.input.value,
-    }).catch((why) => {
-      throw isWithKeyring && why.message === "bad-argument" ? new Error("no-keyring") : why;
-    });
+    await opened.use((passphrase) =>
+      line.ask("create", {
+        name: name.input.value,
+        passphrase,
+        relay: relay.input.value.trim(),
+        access: access.input.value.trim(),
+        region: country.input.value.toUpperCase() || null,
+        proxy: proxy.input.value.trim(),
+        login: login.input.value,
+      })
+    );
     const chosen = new URL(location.href).searchParams.get("language");
     if (chosen) await line.ask("settings", { values: { language: chosen } });
   });
   name.input.focus();
+}
+
+/** What opens a new profile: a passphrase, typed twice, or the system's keyring. */
+export function opener() {
+  const first = secret(words.newPassphrase, { required: true });
+  const second = secret(words.again, { required: true });
+  const help = hint(words.passphraseHelp);
+  let isWithKeyring = false;
+  const keyring = toggle([words.withKeyring], false, (is) => {
+    isWithKeyring = is;
+    for (const one of [first, second]) {
+      one.element.hidden = is;
+      one.input.required = !is;
+    }
+    help.textContent = is ? words.keyringHelp : words.passphraseHelp;
+    return Promise.resolve();
+  }, "keyring");
+  return {
+    elements: [first.element, second.element, help, keyring],
+    /**
+     * Do something with the passphrase; null stands for the keyring.
+     * @param {(passphrase: string | null) => Promise<unknown>} deed
+     */
+    use: async (deed) => {
+      if (!isWithKeyring && first.input.value !== second.input.value) throw new Error("differ");
+      await deed(isWithKeyring ? null : first.input.value).catch((why) => {
+        throw isWithKeyring && why.message === "bad-argument" ? new Error("no-keyring") : why;
+      });
+    },
+  };
 }
 
 /** The languages, by what they call themselves. */
@@ -122,7 +140,7 @@ function askForSecret(line, hasPassphrase) {
  * @param {string} title @param {string} help @param {string} button @param {Node[]} fields
  * @param {() => Promise<unknown>} submit
  */
-function form(title, help, button, fields, submit) {
+export function form(title, help, button, fields, submit) {
   const trouble = make("p", { className: "failed", role: "alert" });
   const go = /** @type {HTMLButtonElement} */ (make("button", { className: "go" }, button));
   const made = make(

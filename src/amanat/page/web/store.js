@@ -28,13 +28,22 @@
  *   unaware: string[], to_tell: number, left_behind: string[], lost_invites: number[], lost_knocks: string[],
  *   away: string[], transport: "direct" | "hopped" | "covered", hop: string, is_hop_away: boolean,
  *   why: string, period: number, exposed: string[], proxy: string, is_proxy_away: boolean, is_replaced: boolean,
- *   missing: Missing[], outbox: number,
+ *   missing: Missing[], outbox: number, backups: Backups,
  *   warnings: Warning[], cost: Cost,
  * }} Status
  * @typedef {{
  *   contacts: Contact[], offers: Offer[], adds: string, visitors: Visitor[], knocks: string,
  *   read_marks: boolean,
  * }} People
+ */
+
+/**
+ * @typedef {{
+ *   folder: string, is_noted: boolean, is_asked: boolean, is_late: boolean, last_at: number,
+ *   file: string, bytes: number, messages: number, due_at: number, error: string,
+ *   forget_days: number,
+ * }} Backups
+ * @typedef {{ phase: string, percent: number }} UnderWay
  */
 
 class Store extends EventTarget {
@@ -50,6 +59,8 @@ class Store extends EventTarget {
   knocks = "let-in";
   /** Whether the others learn what we have read, and we what they have. */
   read_marks = true;
+  /** @type {UnderWay | null} how far a backup or a restore has got, if one is under way */
+  backup = null;
   version = "";
   /** What opens the profile: "passphrase", "keyring" or "key". */
   opensWith = "";
@@ -77,6 +88,11 @@ class Store extends EventTarget {
         this.dispatchEvent(new CustomEvent("import", { detail: event.detail.under_way }));
       }
     });
+    line.addEventListener("backup", (event) => {
+      if (!(event instanceof CustomEvent)) return;
+      this.backup = event.detail.under_way;
+      this.dispatchEvent(new Event("backup"));
+    });
     line.addEventListener("unlocking", (event) => {
       if (!(event instanceof CustomEvent)) return;
       this.opensWith = event.detail.opens_with;
@@ -96,6 +112,7 @@ class Store extends EventTarget {
   keep(all) {
     this.settings = all.settings;
     this.version = all.version;
+    this.backup = all.backup;
     this.opensWith = all.opens_with;
     this.chats.clear();
     this.#keepChats(all.chats);
@@ -108,6 +125,7 @@ class Store extends EventTarget {
   forget() {
     Object.assign(this, {
       status: undefined,
+      backup: null,
       contacts: [],
       offers: [],
       visitors: [],

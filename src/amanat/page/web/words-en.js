@@ -102,6 +102,7 @@ export const words = {
   proxyHelp:
     "Your client then reaches relays through the proxy alone. While the proxy does not answer, what you write waits. A relay on this machine needs no proxy.",
   startNow: "Begin",
+  restore: "Restore from a backup",
   locked: "Amanat is locked",
   lockedHelp: "Your messages are encrypted on this machine. Open them to go on.",
   open: "Open",
