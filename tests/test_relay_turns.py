@@ -36,7 +36,7 @@ from amanat.protocol.drops import Drop, derive_bucket, derive_drop, token_hash
 from amanat.protocol.introduction import introduce
 from amanat.protocol.places import Place
 from amanat.relay import server, writing
-from amanat.relay.asking import Asking, Queue, Reader
+from amanat.relay.asking import Asking, Queue, Reader, Writing
 from amanat.relay.connection import Asker, Connection
 from amanat.relay.directory import RelayDirectory
 from amanat.relay.hop import NEW_ADDRESSES, Guest, Hop
@@ -461,7 +461,7 @@ def test_a_client_that_asks_once_does_not_wait_behind_one_that_asks_much(
                 await stranger.ask(wire.Describe(1001, b""))
             other.send(append(bucket, CELL, 2))
             await other.ask(wire.Describe(3, b""))
-            assert relay.rooms.write_bytes.taken > 2 * writing.BATCH_BYTES
+            assert relay.rooms.write_bytes.taken > 2 * writing.BATCH_CELLS * MESSAGE_CELL
             told.clear()
         assert isinstance(await other.reply(2), wire.Appended)
         assert told.index(connection) < writing.BATCH_CELLS
@@ -470,8 +470,17 @@ def test_a_client_that_asks_once_does_not_wait_behind_one_that_asks_much(
 
 
 @pytest.mark.e2e
-def test_cells_that_land_in_a_drop_at_once_fit_into_one_answer(tmp_path: Path) -> None:
-    many = 40
+def test_cells_that_land_in_a_drop_at_once_fit_into_one_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many, commits = 40, []
+    commit = writing.Writer._commit
+
+    async def noted(writer: writing.Writer, batch: list[Writing]) -> None:
+        commits.append(len(batch))
+        await commit(writer, batch)
+
+    monkeypatch.setattr(writing.Writer, "_commit", noted)
 
     async def scenario(relay: server.Relay, at: RelayAddress) -> None:
         bucket = derive_bucket(relay._directory.bucket_key, 0, region="DE")
@@ -486,6 +495,8 @@ def test_cells_that_land_in_a_drop_at_once_fit_into_one_answer(tmp_path: Path) -
             told = await reader.reply(1)
             assert isinstance(told, wire.Cells)
             heard += len(told.cells)
+        most = writing.BATCH_BYTES // LARGE_CELL
+        assert commits == [most, many - most]  # more than there is room for in an answer
 
     run_served(tmp_path / "relay", scenario)
 

@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 LOOK_S = 20.0
 """Seconds in which each drop with live readers is looked at, beside the notices of other
 processes."""
+LIVE_BYTES = 512 * 1024
+"""Most bytes of cells that live readers get in one frame, which stays well below
+wire.MAX_REPLY_BYTES. If more land in a drop at once, its readers are served from the store."""
 READING_THREADS = 16
 """Reads of a cluster that are under way at once: each waits for about a millisecond."""
 
@@ -172,10 +175,15 @@ class Readers:
     def publish(self, drop_id: bytes, cells: wire.Cells) -> None:
         """Send live readers the cells that have landed in a drop."""
         self._metrics.appended.inc(len(cells.cells))
-        self._metrics.appended_bytes.inc(sum(map(len, cells.cells)))
+        size = sum(map(len, cells.cells))
+        self._metrics.appended_bytes.inc(size)
         if self._being_read:
             self._noticed[drop_id] = max(cells.head, self._noticed.get(drop_id, 0))
         if drop_id not in self._live:
+            return
+        if size > LIVE_BYTES:
+            for reader in self.live(drop_id):
+                self.catch_up(reader)
             return
         frame, told = SharedFrame(cells), 0
         file_bytes = self._drops.file_bytes(drop_id, cells.cells)

@@ -49,9 +49,10 @@ if TYPE_CHECKING:
 
 BATCH_CELLS = 512
 """Most writes in one commit: staging them stops the loop for some milliseconds."""
-BATCH_BYTES = 512 * 1024
-"""Bytes of frames after which a commit is full. All cells that land in a drop in one commit form
-one frame for every reader, and it must stay well below wire.MAX_REPLY_BYTES."""
+BATCH_BYTES = 2 * 1024 * 1024
+"""Bytes of frames after which a commit is full: staging 32 large cells stops the loop for some
+milliseconds. A commit takes the disk about as long whatever is in it, so with less in each, files
+wait for the disk most of the time."""
 TURN_WRITES = 100
 """Writes of one connection in a commit before the next connection has its turn. Cells that land in
 one drop at once are one frame and lie together on the disk, so turns of 32 cost a seventh of the
