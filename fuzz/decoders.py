@@ -176,7 +176,7 @@ def _cell(data: bytes) -> None:
 def _sealed_request(data: bytes) -> None:
     """Invariant: BrokenSeal, or the very bytes that were sealed."""
     try:
-        frame, _ = sealing.open_request(data, [_SEALING], relay=_PUBLIC)
+        frame, _ = sealing.open_request(data, [sealing.read_private(_SEALING)], relay=_PUBLIC)
     except BrokenSeal:
         return
     if frame != b"frame":

@@ -654,6 +654,12 @@ def test_answer_without_a_cell_is_as_long_as_one_with_one() -> None:
     assert two == single + MESSAGE_CELL
 
 
+def opened(sealed: bytes, keys: SealingKeys) -> bytes:
+    """The frame in a sealed request."""
+    privates = map(sealing.read_private, keys.privates)
+    return sealing.open_request(sealed, privates, relay=bytes(32))[0]
+
+
 def test_seal_opens_with_the_keys_of_this_week_and_the_last(tmp_path: Path) -> None:
     keys = SealingKeys(tmp_path, now=NOW)
     sealed, _ = sealing.seal_request(b"frame", to=keys.public, relay=bytes(32))
@@ -661,13 +667,13 @@ def test_seal_opens_with_the_keys_of_this_week_and_the_last(tmp_path: Path) -> N
     assert SealingKeys(tmp_path, now=NOW).public == first
     later = SealingKeys(tmp_path, now=NOW + SEALING_PERIOD_S)
     assert later.public != first
-    assert sealing.open_request(sealed, later.privates, relay=bytes(32))[0] == b"frame"
+    assert opened(sealed, later) == b"frame"
     old = keys.privates[0]
     assert old in (tmp_path / "sealing.keys").read_bytes()
     later.rotate(now=NOW + 2 * SEALING_PERIOD_S)
     assert old not in (tmp_path / "sealing.keys").read_bytes()
     with pytest.raises(BrokenSeal):
-        sealing.open_request(sealed, later.privates, relay=bytes(32))
+        opened(sealed, later)
     assert (tmp_path / "sealing.keys").stat().st_mode & 0o777 == 0o600
 
 

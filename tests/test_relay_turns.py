@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+import itertools
 import os
 import random
 import shutil
@@ -21,7 +23,7 @@ from hypothesis import strategies as st
 
 from addresses import key_of
 from amanat.config import HopConfig, RelayConfig, RelayLimits
-from amanat.errors import BadSetting, RelayBusy
+from amanat.errors import BadSetting, BrokenSeal, RelayBusy
 from amanat.link import Link
 from amanat.protocol import sealing, wire
 from amanat.protocol.cells import LARGE_CELL, MESSAGE_CELL
@@ -38,7 +40,7 @@ from amanat.protocol.places import Place
 from amanat.relay import server, writing
 from amanat.relay.asking import Asking, Queue, Reader, Writing
 from amanat.relay.connection import Asker, Connection
-from amanat.relay.directory import RelayDirectory
+from amanat.relay.directory import SEALING_PERIOD_S, RelayDirectory
 from amanat.relay.hop import NEW_ADDRESSES, Guest, Hop
 from amanat.relay.shares import Room
 from amanat.relay.store import SqliteStore
@@ -260,6 +262,25 @@ def run_served(
             await scenario(relay, at)
 
     run_in_loop(main(), patience_s=60)
+
+
+@pytest.mark.e2e
+def test_a_key_that_a_relay_has_destroyed_opens_nothing_in_its_memory_either(
+    tmp_path: Path,
+) -> None:
+    async def scenario(relay: server.Relay, at: RelayAddress) -> None:
+        peer, known = await Peer.connect(at), relay.description
+        sealed, _ = sealed_to(relay, wire.Describe(0, b""))
+        clock = itertools.count(int(known._now()), SEALING_PERIOD_S)
+        for number in (1, 2):
+            known._now = functools.partial(float, next(clock))
+            known.rotate()
+            assert isinstance(await peer.ask(wire.Sealed(number, sealed)), wire.Answer)
+        known._now = functools.partial(float, next(clock))
+        known.rotate()
+        assert await peer.ask(wire.Sealed(3, sealed)) == wire.Failed(3, BrokenSeal.code)
+
+    run_served(tmp_path / "relay", scenario)
 
 
 @pytest.mark.e2e

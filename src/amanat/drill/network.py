@@ -155,7 +155,7 @@ class Network:
             hop.known[request.to] = there.address
             socket.deliver(wire.Described(request.id, there.descriptor(), b""))
         else:
-            privates, key = [there.sealing], there.address.key
+            privates, key = [sealing.read_private(there.sealing)], there.address.key
             frame, answer_key = sealing.open_request(request.sealed, privates, relay=key)
             self.handed_on += 1
             inner = wire.decode_request(frame)

@@ -8,6 +8,7 @@ mode, with ML-KEM-768 and X25519 together; the answer is sealed under a key from
 from __future__ import annotations
 
 import secrets
+from typing import TYPE_CHECKING
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes, hpke
@@ -18,6 +19,9 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from amanat.errors import BrokenSeal, FrameTooLarge
 from amanat.protocol.cells import CELL_SIZES, MESSAGE_CELL
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 PRIVATE_KEY_BYTES = 96
 """Length of a private key for sealed requests, in bytes: an ML-KEM-768 seed and one of X25519."""
@@ -47,8 +51,13 @@ def new_key() -> bytes:
 
 def public_key(private: bytes) -> bytes:
     """The public key of a private one, SEALING_KEY_BYTES long."""
-    mlkem, x25519 = _private(private)
+    mlkem, x25519 = _halves(private)
     return mlkem.public_key().public_bytes_raw() + x25519.public_key().public_bytes_raw()
+
+
+def read_private(private: bytes) -> hpke.MLKEM768X25519PrivateKey:
+    """A private key, ready to open requests. It takes as long as to open one."""
+    return hpke.MLKEM768X25519PrivateKey(*_halves(private))
 
 
 def seal_request(frame: bytes, *, to: bytes, relay: bytes) -> tuple[bytes, bytes]:
@@ -72,10 +81,12 @@ def seal_request(frame: bytes, *, to: bytes, relay: bytes) -> tuple[bytes, bytes
     return _SUITE.encrypt(padded, key, _REQUEST + relay), answer_key
 
 
-def open_request(sealed: bytes, privates: list[bytes], *, relay: bytes) -> tuple[bytes, bytes]:
-    """(the frame in a sealed request, the answer key). Raises BrokenSeal."""
-    for private in privates:
-        key = hpke.MLKEM768X25519PrivateKey(*_private(private))
+def open_request(
+    sealed: bytes, privates: Iterable[hpke.MLKEM768X25519PrivateKey], *, relay: bytes
+) -> tuple[bytes, bytes]:
+    """(the frame in a sealed request, the answer key). `privates` are private keys as
+    `read_private` gives them. Raises BrokenSeal."""
+    for key in privates:
         try:
             plain = _SUITE.decrypt(sealed, key, _REQUEST + relay)
         except (InvalidTag, ValueError):
@@ -113,7 +124,7 @@ def _answer_cipher(answer_key: bytes, salt: bytes) -> ChaCha20Poly1305:
     return ChaCha20Poly1305(kdf.derive(answer_key))
 
 
-def _private(private: bytes) -> tuple[MLKEM768PrivateKey, X25519PrivateKey]:
+def _halves(private: bytes) -> tuple[MLKEM768PrivateKey, X25519PrivateKey]:
     return (
         MLKEM768PrivateKey.from_seed_bytes(private[:_MLKEM_SEED_BYTES]),
         X25519PrivateKey.from_private_bytes(private[_MLKEM_SEED_BYTES:]),

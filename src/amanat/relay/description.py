@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Protocol
 from amanat.errors import AmanatError
 from amanat.protocol import wire
 from amanat.protocol.descriptor import Descriptor, Limits, MoveNotice, sign_descriptor
-from amanat.protocol.sealing import open_request
+from amanat.protocol.sealing import open_request, read_private
 from amanat.relay.directory import RelayDirectory, read_notice
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from cryptography.hazmat.primitives import hpke
 
     from amanat.protocol.descriptor import RelayAddress
     from amanat.relay.drops import Drops
@@ -59,6 +61,8 @@ class Description:
         self._is_hop = is_hop
         self._now = now
         self._sealing = sealing
+        self._openers: list[hpke.MLKEM768X25519PrivateKey] = []
+        """The private keys that open requests, as they were read after the last rotation."""
         self.rotate()
         self._key = directory.identity.public_key().public_bytes_raw()
         self.address: RelayAddress
@@ -109,10 +113,13 @@ class Description:
 
     def open(self, request: wire.Sealed) -> tuple[bytes, bytes]:
         """(the frame in a sealed request, the key of its answer). Raises BrokenSeal."""
-        return open_request(request.sealed, self._sealing.privates, relay=self._key)
+        if not self._openers:
+            self._openers = [read_private(one) for one in self._sealing.privates]
+        return open_request(request.sealed, self._openers, relay=self._key)
 
     def rotate(self) -> None:
         """Change to a new sealing key when it is time, and destroy expired ones."""
+        self._openers.clear()
         try:
             self._sealing.rotate(now=self._now())
         except (
