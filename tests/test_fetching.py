@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+from collections import deque
 from collections.abc import Sequence
 
 import pytest
@@ -13,6 +14,7 @@ from addresses import relay_at
 from amanat.client.fetching import MAX_JUNK, WAIT_S, Fetch
 from amanat.client.pace import AHEAD_S, LEAST_BYTES, MOST_BYTES, Pace
 from amanat.client.rules.files import file_drop, file_keys
+from amanat.client.shell import carrier
 from amanat.errors import FileIncomplete, InvalidFile
 from amanat.protocol import wire
 from amanat.protocol.cells import LABEL_BYTES, LARGE_CELL, MAX_PAYLOAD, MESSAGE_CELL, seal
@@ -144,6 +146,23 @@ def test_no_more_is_under_way_than_the_line_takes_in_a_second(rate: int, way_s: 
     assert longest <= way_s + max(AHEAD_S, LARGE_CELL / rate) + LARGE_CELL / rate + 0.01
     if rate >= 10**9:  # nothing holds it back
         assert pace.window > MOST_BYTES / 2
+
+
+@pytest.mark.parametrize("round_trip_s", [0.02, 0.2, 0.4])
+def test_a_long_line_is_full_after_a_few_round_trips(round_trip_s: float) -> None:
+    pace, now, left, under_way = Pace(carrier.MOST_BYTES), 0.0, 384, 0
+    jobs: deque[tuple[float, float, int]] = deque()
+    """When each answer comes, when its cell went, and how much was under way with it."""
+    while left or jobs:
+        while left and (not jobs or under_way + LARGE_CELL <= pace.window):
+            under_way += LARGE_CELL
+            jobs.append((now + round_trip_s, now, under_way))
+            left -= 1
+        now, began, size = jobs.popleft()
+        under_way -= LARGE_CELL
+        pace.took(size, now - began)
+    trips = now / round_trip_s  # 6 with 64 cells in each
+    assert trips < 11
 
 
 def test_a_line_that_was_not_asked_for_more_is_not_taken_for_slow() -> None:

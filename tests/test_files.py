@@ -15,6 +15,7 @@ from amanat.client.blobs import DIRECTORY, FRAME_BYTES, Blob
 from amanat.client.rules import roster, sharing
 from amanat.client.sdk.files import safe_name
 from amanat.client.sdk.views import Message
+from amanat.client.shell import carrier
 from amanat.client.transfers import Phase
 from amanat.client.vault import naming_faults
 from amanat.client.wiping import wipe
@@ -519,6 +520,28 @@ async def test_a_transfer_is_paused_resumed_and_cancelled(world: World) -> None:
     await world.settle()
     await world.pass_time(3)
     assert len(files(bob, "alice")) == len(blobs(alice)) == 2
+
+
+async def test_a_transfer_that_is_paused_on_its_way_sends_no_more(world: World) -> None:
+    alice, bob = await world.friends("alice", "bob")
+    landed, original = 0, world.relay._append
+
+    def append(request: wire.Append, who: str) -> tuple[int, bytes]:
+        nonlocal landed
+        landed += len(request.cell) == LARGE_CELL
+        if landed == 20:
+            (one,) = alice.client.files.transfers()
+            alice.client.files.pause(one.id)
+        return original(request, who)
+
+    world.relay._append = append  # type: ignore[method-assign]  # a relay that looks on
+    number = await give(alice, "bob", content(12_000_000))
+    await world.settle()
+    assert 20 <= landed < 20 + carrier.MOST_BYTES // LARGE_CELL  # of 192
+    assert not files(bob, "alice")
+    alice.client.files.resume(number)
+    await world.settle()
+    assert len(files(bob, "alice")) == 1
 
 
 async def test_covered_refuses_files_by_name(world: World) -> None:
