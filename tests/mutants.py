@@ -1059,9 +1059,35 @@ MUTANTS = [
         ["test_hop.py::test_requests_of_a_round_are_seen_together_and_in_another_order"],
     ),
     Mutant(
-        "what a connection writes in its turn is longer than an answer may be",
+        "a relay keeps in memory the sealing keys that it has destroyed",
+        "        self._openers.clear()\n",
+        "",
+        [
+            "test_relay_turns.py::test_a_key_that_a_relay_has_destroyed_opens_nothing_in_its_memory_either"
+        ],
+    ),
+    Mutant(
+        "a file that was paused on its way goes on to its end",
+        "        going = f\"SELECT id FROM transfer WHERE phase = '{Phase.UNDER_WAY}'\"  # noqa: S608\n",
+        '        going = "SELECT id FROM transfer"\n',
+        ["test_files.py::test_a_transfer_that_is_paused_on_its_way_sends_no_more"],
+    ),
+    Mutant(
+        "the window of a long line never grows beyond a cell at a time",
+        "            fitting = max(fitting, self.window + LARGE_CELL)\n",
+        "            fitting = self.window + LARGE_CELL // 4\n",
+        ["test_fetching.py::test_a_long_line_is_full_after_a_few_round_trips"],
+    ),
+    Mutant(
+        "a connection writes in its turn whatever waits",
         "                if taken >= BATCH_BYTES:\n",
         "                if False:\n",
+        ["test_relay_turns.py::test_cells_that_land_in_a_drop_at_once_fit_into_one_answer"],
+    ),
+    Mutant(
+        "what lands in a drop at once is sent as one answer, however long",
+        "        if size > LIVE_BYTES:\n",
+        "        if False:\n",
         ["test_relay_turns.py::test_cells_that_land_in_a_drop_at_once_fit_into_one_answer"],
     ),
     Mutant(
