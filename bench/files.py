@@ -1,4 +1,4 @@
-"""Files beside plain HTTPS: bench/files.py [--runs N] [--json FILE].
+"""Files beside plain HTTPS: bench/files.py [--runs N] [--memory] [--json FILE].
 
 Two relay processes with TLS, each the hop of the other, and real clients with real vaults; beside
 them a plain HTTPS server, a process with asyncio and ssl, which writes what is put up to its disk
@@ -7,6 +7,9 @@ fetched by HTTPS, direct and hopped, by turns. Up is from `send_file` until the 
 and the message is said, with the reading, sealing and keeping of the file; down is until all of it
 is checked and in the vault. HTTPS reads its file from the disk and writes it there. The table shows
 MiB a second of content, and how that is to HTTPS in the same run.
+
+With --memory, one file of the longest kind goes up and down, direct, and the table shows by how
+much the memory of the clients' process grew at most meanwhile; nothing else is measured.
 """
 
 from __future__ import annotations
@@ -28,11 +31,12 @@ from typing import TYPE_CHECKING
 
 import uvloop
 from hop import people, two_relays
-from machine import Noise, table
+from machine import Noise, clear_peak, peak_kib, resident_kib, table
 from servers import write_certificate
 
 from amanat.drill.process import free_port
 from amanat.drill.xmpp import client_tls
+from amanat.protocol.messages import MAX_FILE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,6 +49,9 @@ SIZES = (MIB, 16 * MIB)
 PIECE_BYTES = 256 * 1024
 GOALS = {"up": 0.3, "down": 0.5}
 """The shares of the speed of HTTPS that ours should reach."""
+
+MEMORY_MIB = 64.0
+"""By how much a client may grow while it sends or fetches the longest file, in MiB."""
 
 Figures = defaultdict[str, list[float]]
 
@@ -192,6 +199,40 @@ async def measure(root: Path, addresses: list[str], port: int, runs: int, noise:
     return figures
 
 
+async def memory(root: Path, addresses: list[str]) -> list[list[str]]:
+    """A row of the table for each way of the longest file."""
+    pair = await people(root / "direct", "direct", addresses, 2)
+    pair[1].files.set_auto_bytes(-1)
+    source = root / "source"
+    with source.open("wb") as file:
+        for at in range(0, MAX_FILE_BYTES, MIB):
+            file.write(os.urandom(min(MIB, MAX_FILE_BYTES - at)))
+    alice, bob = pair
+    gid, found = alice.contacts()[0].conversation, []
+
+    async def up() -> None:
+        await alice.files.ended(await alice.chat(gid).send_file(source))
+
+    async def down() -> None:
+        while not (files := files_of(bob, gid)):
+            await bob.changed()
+        if (view := files[-1].file) is None:
+            raise AssertionError(files)
+        await view.fetch()
+
+    for way, work in (("up", up), ("down", down)):
+        clear_peak(os.getpid())
+        before, began = resident_kib(os.getpid()), time.perf_counter()
+        await work()
+        took = time.perf_counter() - began
+        more = (peak_kib(os.getpid()) - before) / 1024
+        reached = "yes" if more <= MEMORY_MIB else "**no**"
+        found.append([way, f"{took:.0f} s", f"{before / 1024:.0f}", f"{more:.0f}", reached])
+    for client in pair:
+        await client.close()
+    return found
+
+
 def rows(figures: Figures) -> list[list[str]]:
     """Rows of the table: the median of the runs, and the median of their ratios."""
     found = []
@@ -219,6 +260,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--memory", action="store_true", help="of the longest file, only")
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--serve", nargs=2, metavar=("DIR", "PORT"), help="be the HTTPS server")
     options = parser.parse_args()
@@ -232,14 +274,20 @@ def main() -> None:
             for relay in relays:
                 relay.run()
             addresses = [relay.address for relay in relays]
+            if options.memory:
+                found = uvloop.run(memory(root, addresses))
+                print(f"A file of {MAX_FILE_BYTES:,} bytes, direct.\n")
+                heads = ("way", "in", "MiB before", "MiB more at most", "at most 64 more")
+                print(table(heads, found))
+                return
             with https(root) as port:
                 figures = uvloop.run(measure(root, addresses, port, options.runs, noise))
         finally:
             for relay in relays:
                 relay.kill()
     print(f"{noise}\n")
-    heads = ("content", "way", "how", "MiB a second", "of HTTPS", "goal reached")
-    print(table(heads, rows(figures)))
+    speeds = ("content", "way", "how", "MiB a second", "of HTTPS", "goal reached")
+    print(table(speeds, rows(figures)))
     if options.json:
         options.json.write_text(json.dumps({"machine": noise.summary(), "figures": figures}))
 

@@ -54,6 +54,17 @@ def resident_kib(pid: int) -> int:
     return int(status.partition("VmRSS:")[2].split()[0])
 
 
+def clear_peak(pid: int) -> None:
+    """Let `peak_kib` tell of what comes from now on."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")  # as proc(5) says
+
+
+def peak_kib(pid: int) -> int:
+    """The most memory that a process has held, since it began or its peak was cleared."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0])
+
+
 def spread(values: Iterable[float]) -> tuple[float, float, float]:
     """The least, the median and the most."""
     ordered = sorted(values)
