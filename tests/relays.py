@@ -63,8 +63,9 @@ class RelayProcess:
 
     def twin(self, directory: Path) -> Self:
         """Another process of the same relay, with a directory of its own."""
-        shutil.copytree(self.directory.path, directory)
-        (directory / "roots.sqlite").unlink(missing_ok=True)
+        # Its roots are its own, and their files come and go while a process runs.
+        no_roots = shutil.ignore_patterns("roots.sqlite*")
+        shutil.copytree(self.directory.path, directory, ignore=no_roots)
         twin = copy.copy(self)
         twin.directory = RelayDirectory.open(directory)
         twin.log = directory.with_suffix(".log")
