@@ -256,11 +256,11 @@ def test_only_a_process_of_the_relay_is_heard_and_only_at_once(
         assert asked(stranger, other.own, [b"false"]) is None
         subject = f"{region}.lead.{other.own.hex()}"
         sealed = one._sealed([b"late"], bound=subject.encode())
-        assert engine.ask_one(subject, sealed, wait_s=30).result(30) != b""
-        assert engine.ask_one(subject, b"noise", wait_s=30).result(30) == b""
+        assert engine.ask_one(subject, sealed).result(30) != b""
+        assert engine.ask_one(subject, b"noise").result(30) == b""
         now = time.time()
         monkeypatch.setattr(time, "time", lambda: now + FRESH_S + 2)
-        assert engine.ask_one(subject, sealed, wait_s=30).result(30) == b""
+        assert engine.ask_one(subject, sealed).result(30) == b""
         assert heard == [[b"first", b"second"], [b"late"]]
 
 

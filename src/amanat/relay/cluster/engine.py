@@ -552,24 +552,21 @@ class Engine:
             if answer is not None and message.reply:
                 await self._client.publish(message.reply, answer)
 
-        async def subscribe() -> None:
-            await self._client.subscribe(subject, cb=heard)
-            await self._client.flush()
+        self.run(self._subscribe(subject, heard))
 
-        self.run(subscribe())
+    async def _subscribe(self, subject: str, heard: Callable[[Msg], Awaitable[None]]) -> None:
+        await self._client.subscribe(subject, cb=heard)
+        await self._client.flush()
 
-    def ask_one(self, subject: str, body: bytes, *, wait_s: float) -> Future[bytes | None]:
+    def ask_one(self, subject: str, body: bytes) -> Future[bytes | None]:
         """The answer to a question, in some other thread; None if nobody listens, or if no answer
         comes in time."""
 
         async def ask() -> bytes | None:
-            answer: asyncio.Future[Msg] = self._answer()
-            with self._expect(answer.set_result) as inbox:
-                try:
-                    await _sent(self._client.publish(subject, body, reply=inbox))
-                    message = await asyncio.wait_for(answer, wait_s)
-                except (TimeoutError, RelayBusy):
-                    return None
+            try:
+                message = await self._ask(subject, body)
+            except RelayBusy:
+                return None
             return None if (message.headers or {}).get("Status") else message.data
 
         return asyncio.run_coroutine_threadsafe(ask(), self._loop)
@@ -585,11 +582,7 @@ class Engine:
 
             hear(message.data, answer)
 
-        async def subscribe() -> None:
-            await self._client.subscribe(subject, cb=heard)
-            await self._client.flush()
-
-        self.run(subscribe())
+        self.run(self._subscribe(subject, heard))
 
     def consult(self, subject: str, body: bytes, *, wait_s: float, enough: int) -> list[bytes]:
         """The answers to a question: those that come within `wait_s`, or the first `enough`."""

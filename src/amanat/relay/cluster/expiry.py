@@ -20,12 +20,9 @@ from amanat.relay.store.wrapping import WRAP_BYTES
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from amanat.relay.cluster.engine import Engine
     from amanat.relay.cluster.known import Known
-    from amanat.relay.cluster.layout import Layout
-    from amanat.relay.cluster.messages import Kept, Sealer
-    from amanat.relay.cluster.processes import Processes
-    from amanat.relay.cluster.roots import Roots
+    from amanat.relay.cluster.messages import Kept
+    from amanat.relay.cluster.reading import Means
     from amanat.relay.records import DropRecord
 
 ERASE_DROPS = 100
@@ -42,17 +39,10 @@ DAY_HOURS = 24
 class Expiry(Staging):
     """Erases cells and drops that have expired, and purges what no drop needs."""
 
-    def __init__(
-        self,
-        engine: Engine,
-        layout: Layout,
-        roots: Roots,
-        sealer: Sealer,
-        processes: Processes,
-    ) -> None:
-        super().__init__(engine, layout, roots, sealer, processes)
-        self._pages = ClusterPages(engine, layout, roots)
-        self._taking = TakingOver(engine, layout, sealer)
+    def __init__(self, means: Means) -> None:
+        super().__init__(means)
+        self._pages = ClusterPages(means.engine, means.layout, means.roots)
+        self._taking = TakingOver(means.engine, means.layout, means.sealer)
         self._looked: dict[int, int] | None = None
         """The hour in which each shard was looked at last; None until the first hour."""
         self._taken: set[bytes] = set()

@@ -25,11 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from amanat.relay.arrivals import Arrived
-    from amanat.relay.cluster.engine import Engine, Message
-    from amanat.relay.cluster.layout import Layout
-    from amanat.relay.cluster.messages import Kept, Sealer
-    from amanat.relay.cluster.processes import Processes
-    from amanat.relay.cluster.roots import Roots
+    from amanat.relay.cluster.engine import Message
+    from amanat.relay.cluster.messages import Kept
+    from amanat.relay.cluster.reading import Means
     from amanat.relay.records import DropRecord
 
 
@@ -57,15 +55,9 @@ _decoder = codec.decoder_of(KeptMove)
 class MoveTable(Expiry):
     """The record of each move, and the drops that take part in one."""
 
-    def __init__(
-        self,
-        engine: Engine,
-        layout: Layout,
-        roots: Roots,
-        sealer: Sealer,
-        processes: Processes,
-    ) -> None:
-        super().__init__(engine, layout, roots, sealer, processes)
+    def __init__(self, means: Means) -> None:
+        super().__init__(means)
+        region = means.layout.region
         self._moves: list[KeptMove] = []
         """Staged records of moves."""
         self._generations: dict[int, bytes] = {}
@@ -76,10 +68,10 @@ class MoveTable(Expiry):
         """The last message of each drop that may go."""
         self._index: dict[int, list[tuple[int, bytes]]] = {}
         """By the number of a move, the numbers and ids of its drops, as scanned last."""
-        self._name = f"{layout.region}.state.move"
-        self._ends = f"{layout.region}.state.ended"
+        self._name = f"{region}.state.move"
+        self._ends = f"{region}.state.ended"
         self._are_moves_new = False
-        engine.listen(f"{layout.region}.moves", self._hear_of_move)
+        means.engine.listen(f"{region}.moves", self._hear_of_move)
         self._newest = 0
         """The last message of any move."""
         self._places: dict[int, int] = {}

@@ -1,6 +1,7 @@
 """The other processes of a relay, and the appends that they pass to each other.
 
-They seal it, because somebody who holds a node of the cluster could read it there.
+A lead answers within engine.ANSWER_S, or the appends come back: it may wait for a mover in between
+(writing.FREEZE_S).
 """
 
 # ruff: noqa: D102  # the protocol in records.py says what each method is
@@ -12,13 +13,11 @@ import time
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from amanat.errors import StoreDamaged
 from amanat.protocol import codec, wire
-from amanat.protocol.drops import expand
 from amanat.relay.cluster.leads import PROCESS_BYTES, Leads
+from amanat.relay.cluster.secrecy import Secrecy
 from amanat.relay.store.wrapping import NONCE_BYTES
 
 if TYPE_CHECKING:
@@ -27,9 +26,6 @@ if TYPE_CHECKING:
 
     from amanat.relay.cluster.engine import Engine
 
-ANSWER_S = 5.0
-"""Longest that a lead may take for appends, in seconds: it may wait for a mover in between
-(writing.FREEZE_S)."""
 FRESH_S = 60
 """Seconds after which passed appends are no longer made. Somebody between two processes could send
 them a second time, when the cells have ended. The clocks of processes may differ by a few."""
@@ -65,7 +61,7 @@ class Processes:
         self._leads = Leads(self.own)
         self._engine = engine
         self._region = region
-        self._sealer = AESGCM(expand(key, b"amanat cluster leads"))
+        self._secrecy = Secrecy(key, b"amanat cluster leads")
 
     def heard(self, drop_id: bytes, process: bytes) -> None:
         """A process has told that it wrote to a drop."""
@@ -96,7 +92,7 @@ class Processes:
             replies = self._opened(body or b"", bound=_answers(sealed))
             answer(replies)
 
-        self._engine.ask_one(subject, sealed, wait_s=ANSWER_S).add_done_callback(hear)
+        self._engine.ask_one(subject, sealed).add_done_callback(hear)
 
     def take_over(
         self, hear: Callable[[list[bytes], Callable[[list[bytes]], None]], object]
@@ -116,15 +112,13 @@ class Processes:
         return f"{self._region}.lead.{process.hex()}"
 
     def _sealed(self, frames: Sequence[bytes], *, bound: bytes) -> bytes:
-        nonce = os.urandom(NONCE_BYTES)
         plain = codec.encode(Frames(int(time.time()), list(frames)))
-        return nonce + self._sealer.encrypt(nonce, plain, bound)
+        return self._secrecy.seal(plain, bound=bound)
 
     def _opened(self, sealed: bytes, *, bound: bytes) -> list[bytes] | None:
         """The frames that another process has sealed a moment ago; None if it has not."""
-        try:
-            plain = self._sealer.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], bound)
-        except (InvalidTag, ValueError):
+        plain = self._secrecy.open(sealed, bound=bound)
+        if plain is None:
             return None
         told = decode_frames(plain)
         return told.frames if abs(time.time() - told.at) <= FRESH_S else None

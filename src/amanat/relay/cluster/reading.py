@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import functools
 from bisect import bisect_right
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from amanat.relay.cluster.engine import Engine, Message
     from amanat.relay.cluster.layout import Layout
     from amanat.relay.cluster.messages import Change, Kept, Resting, Sealer
+    from amanat.relay.cluster.processes import Processes
     from amanat.relay.cluster.roots import Roots
     from amanat.relay.records import DropRecord
 
@@ -32,14 +33,21 @@ MOST_TRIES = 3
 it meanwhile, but seldom."""
 
 
+class Means(NamedTuple):
+    """The parts that a store on a cluster works with."""
+
+    engine: Engine
+    layout: Layout
+    roots: Roots
+    sealer: Sealer
+    processes: Processes
+
+
 class Reading:
     """The committed drops, as far as this process has read them."""
 
-    def __init__(self, engine: Engine, layout: Layout, roots: Roots, sealer: Sealer) -> None:
-        self._engine = engine
-        self._layout = layout
-        self._roots = roots
-        self._sealer = sealer
+    def __init__(self, means: Means) -> None:
+        self._engine, self._layout, self._roots, self._sealer, self.processes = means
         self._memory = Memory()
 
     # Records

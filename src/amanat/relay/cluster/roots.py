@@ -24,9 +24,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from amanat.errors import RelayBusy, StoreDamaged
 from amanat.protocol import codec
-from amanat.protocol.drops import expand
 from amanat.relay.cluster.engine import RETRY_S, Publish
 from amanat.relay.cluster.messages import GENERATION_BYTES, Day, Generation, WrappedKey
+from amanat.relay.cluster.secrecy import Secrecy
 from amanat.relay.store.faults import sqlite_errors
 from amanat.relay.store.wrapping import KEY_BYTES, NONCE_BYTES
 
@@ -90,7 +90,7 @@ class Roots:
         before it is used. Raises StoreDamaged or DiskFull."""
         self._engine = engine
         self._layout = layout
-        self._sealer = AESGCM(expand(key, b"amanat cluster roots"))
+        self._secrecy = Secrecy(key, b"amanat cluster roots")
         self._keepers = keepers
         self._lock = threading.Lock()
         self._known: dict[tuple[bytes, int], bytes] = {}
@@ -247,15 +247,11 @@ class Roots:
         return self._sealed(root.with_secret(secret)) if secret else None
 
     def _sealed(self, root: Root) -> bytes:
-        nonce = os.urandom(NONCE_BYTES)
-        return nonce + self._sealer.encrypt(nonce, codec.encode(root), None)
+        return self._secrecy.seal(codec.encode(root))
 
     def _opened(self, body: bytes) -> Root | None:
-        try:
-            plain = self._sealer.decrypt(body[:NONCE_BYTES], body[NONCE_BYTES:], None)
-        except (InvalidTag, ValueError):
-            return None  # no process of this relay wrote it
-        return decode_root(plain)
+        plain = self._secrecy.open(body)
+        return None if plain is None else decode_root(plain)
 
     # The file
 

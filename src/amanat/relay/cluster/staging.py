@@ -40,12 +40,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from amanat.protocol.ledger import Entry
-    from amanat.relay.cluster.engine import Engine, Outcome
+    from amanat.relay.cluster.engine import Outcome
     from amanat.relay.cluster.known import Known
-    from amanat.relay.cluster.layout import Layout
-    from amanat.relay.cluster.messages import Kept, Sealer
-    from amanat.relay.cluster.processes import Processes
-    from amanat.relay.cluster.roots import Roots
+    from amanat.relay.cluster.messages import Kept
+    from amanat.relay.cluster.reading import Means
 
 MESSAGE_BYTES = 900 * 1024
 """Most bytes of cells in one message: a server of the engine takes 1 MiB, headers included, if it
@@ -126,17 +124,9 @@ class _Group(NamedTuple):
 class Staging(Reading):
     """The writer's view, and how it becomes durable."""
 
-    def __init__(
-        self,
-        engine: Engine,
-        layout: Layout,
-        roots: Roots,
-        sealer: Sealer,
-        processes: Processes,
-    ) -> None:
-        super().__init__(engine, layout, roots, sealer)
-        self.processes = processes
-        self._wake = f"{layout.region}.wake"
+    def __init__(self, means: Means) -> None:
+        super().__init__(means)
+        self._wake = f"{means.layout.region}.wake"
         """The subject of notices of cells that landed: drop, head and process."""
         self._staged: dict[bytes, Staged] = {}
         self._hashes: dict[bytes, bytes] = {}
@@ -154,9 +144,9 @@ class Staging(Reading):
         self._known_gate = 0
         """The number of the last move by which drops go that this process knows."""
         self._totals = Totals()
-        self._in_shards = [Totals() for _ in range(layout.shards)]
+        self._in_shards = [Totals() for _ in range(means.layout.shards)]
         """The same for each shard."""
-        self._agendas = [Agenda() for _ in range(layout.shards)]
+        self._agendas = [Agenda() for _ in range(means.layout.shards)]
         """The drops of each shard that are due some day."""
         self._more = Totals()
         """By how much the staged batch changes them."""

@@ -20,6 +20,7 @@ from amanat.relay.cluster.layout import Layout, prepare
 from amanat.relay.cluster.messages import GENERATION_BYTES, Sealer
 from amanat.relay.cluster.moves import MoveTable
 from amanat.relay.cluster.processes import Processes
+from amanat.relay.cluster.reading import Means
 from amanat.relay.cluster.roots import Roots
 from amanat.relay.directory import ROOTS, SEALING_PERIOD_S
 from amanat.relay.drops import DAY_S
@@ -156,7 +157,7 @@ class ClusterStore(MoveTable):
             roots = Roots(path / ROOTS, engine, layout, key=key, keepers=keepers)
             opened.callback(roots.close)
             processes = Processes(engine, region, key=key)
-            super().__init__(engine, layout, roots, Sealer.of(identity), processes)
+            super().__init__(Means(engine, layout, roots, Sealer.of(identity), processes))
             self.total()
             opened.pop_all()
 
