@@ -21,7 +21,7 @@ import tempfile
 import time
 from collections import defaultdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 import nats
 import uvloop
@@ -63,6 +63,20 @@ def cluster(region: str = REGION) -> Iterator[LocalCluster]:
             yield nodes
         finally:
             nodes.stop()
+
+
+class Rest(TypedDict):
+    """The settings by which a relay's drops rest on a cluster."""
+
+    store: str
+    cluster: ClusterConfig
+
+
+def rest_on(nodes: LocalCluster, login: Path) -> Rest:
+    """Settings for a relay on a cluster; writes the file with its login."""
+    login.write_text(f"relay\n{nodes.password}\n")
+    places = ",".join(one.removeprefix("nats://") for one in nodes.servers)
+    return {"store": f"nats://{places}", "cluster": ClusterConfig(login=str(login))}
 
 
 def engine(nodes: LocalCluster) -> Engine:
@@ -126,9 +140,6 @@ def relayed(
 ) -> tuple[float, float]:
     """(appends a second by way of a relay, seconds of processor time of its processes for each)."""
     buckets, readers = SCENARIOS[scenario]
-    login = nodes.directory / "login"
-    login.write_text(f"relay\n{nodes.password}\n")
-    places = ",".join(one.removeprefix("nats://") for one in nodes.servers)
     made = RelayDirectory.create(
         nodes.directory / "relay",
         RelayConfig(
@@ -138,8 +149,7 @@ def relayed(
             port=0,
             tls="off",
             buckets=buckets,
-            store=f"nats://{places}",
-            cluster=ClusterConfig(login=str(login)),
+            **rest_on(nodes, nodes.directory / "login"),
             limits=RelayLimits(cells_per_drop=10_000_000, bytes_per_drop=2**40),
         ),
     )

@@ -156,15 +156,9 @@ def main() -> None:
     noise = Noise()
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as name:
         root = Path(name)
-        relays = two_relays(root)
-        try:
-            for relay in relays:
-                relay.run()
+        with two_relays(root) as relays:
             addresses = [relay.address for relay in relays]
             figures = uvloop.run(measure(root, addresses, options.runs, noise))
-        finally:
-            for relay in relays:
-                relay.kill()
     print(f"{noise}\n")
     heads = ("round trip", "how", "way", "MiB a second", "goal", "reached")
     print(table(heads, rows(figures)))

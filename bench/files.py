@@ -269,10 +269,7 @@ def main() -> None:
     noise = Noise()
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as name:
         root = Path(name)
-        relays = two_relays(root)
-        try:
-            for relay in relays:
-                relay.run()
+        with two_relays(root) as relays:
             addresses = [relay.address for relay in relays]
             if options.memory:
                 found = uvloop.run(memory(root, addresses))
@@ -282,9 +279,6 @@ def main() -> None:
                 return
             with https(root) as port:
                 figures = uvloop.run(measure(root, addresses, port, options.runs, noise))
-        finally:
-            for relay in relays:
-                relay.kill()
     print(f"{noise}\n")
     speeds = ("content", "way", "how", "MiB a second", "of HTTPS", "goal reached")
     print(table(speeds, rows(figures)))

@@ -412,21 +412,15 @@ async def head_of(plan: load.Plan, bucket: Drop) -> int:
 
 def grow_hopped(figures: Figures, noise: Noise) -> None:
     """Processor time of both relays for one text while its readers, all hopped, grow."""
-    with tempfile.TemporaryDirectory(dir=Path.cwd()) as name:
-        relays = hop.two_relays(Path(name))
-        try:
-            for relay in relays:
-                relay.run()
-            for many in HOPPED:
-                noise.sample()
-                spent = uvloop.run(talk_hopped(Path(name) / str(many), relays, many))
-                for who, seconds in zip(("home", "hop"), spent, strict=True):
-                    figures[f"{many} readers, hopped: µs of the {who} for a text"].append(
-                        1e6 * seconds
-                    )
-        finally:
-            for relay in relays:
-                relay.kill()
+    with (
+        tempfile.TemporaryDirectory(dir=Path.cwd()) as name,
+        hop.two_relays(Path(name)) as relays,
+    ):
+        for many in HOPPED:
+            noise.sample()
+            spent = uvloop.run(talk_hopped(Path(name) / str(many), relays, many))
+            for who, seconds in zip(("home", "hop"), spent, strict=True):
+                figures[f"{many} readers, hopped: µs of the {who} for a text"].append(1e6 * seconds)
 
 
 async def talk_hopped(root: Path, relays: list[RelayProcess], many: int) -> list[float]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import itertools
 import json
 import random
@@ -29,6 +30,8 @@ from amanat.drill.relays import RelayProcess
 from amanat.protocol.rounds import PERIODS_S
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from amanat.client.sdk.client import Client
 
 Figures = defaultdict[str, list[float]]
@@ -38,12 +41,19 @@ IDLE_S = 370.0
 """Seconds of silence whose bytes are counted: two waits of a chain of Reads."""
 
 
-def two_relays(root: Path) -> list[RelayProcess]:
-    """Two relays of two operators, each the hop of the other."""
+@contextlib.contextmanager
+def two_relays(root: Path) -> Iterator[list[RelayProcess]]:
+    """Two relays of two operators, each the hop of the other, while they run."""
     relays = [RelayProcess(root / name, people=2) for name in ("one", "another")]
     for relay, other in zip(relays, reversed(relays), strict=True):
         relay.hop_to(other)
-    return relays
+    try:
+        for relay in relays:
+            relay.run()
+        yield relays
+    finally:
+        for relay in relays:
+            relay.kill()
 
 
 async def people(root: Path, how: str, addresses: list[str], many: int) -> list[Client]:
@@ -145,11 +155,8 @@ def main() -> None:
     noise = Noise()
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as name:
         root = Path(name)
-        relays = two_relays(root)
-        addresses = [relay.address for relay in relays]
-        try:
-            for relay in relays:
-                relay.run()
+        with two_relays(root) as relays:
+            addresses = [relay.address for relay in relays]
             if options.covered:
                 noise.sample()
                 uvloop.run(all_covered(figures, root, addresses))
@@ -159,9 +166,6 @@ def main() -> None:
                     uvloop.run(talk(figures, root / f"{how} {number}", how, addresses))
             for how in () if options.no_bytes or options.covered else ("direct", "hopped"):
                 uvloop.run(count_bytes(figures, root / f"{how} bytes", how, addresses))
-        finally:
-            for relay in relays:
-                relay.kill()
     if not options.covered:
         figures["a hop adds, p50, ms"] = [
             hopped - direct

@@ -50,8 +50,7 @@ def cpu_s(pid: int) -> float:
 
 def resident_kib(pid: int) -> int:
     """The memory that a process holds."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(status.partition("VmRSS:")[2].split()[0])
+    return _kib(pid, "VmRSS")
 
 
 def clear_peak(pid: int) -> None:
@@ -61,8 +60,12 @@ def clear_peak(pid: int) -> None:
 
 def peak_kib(pid: int) -> int:
     """The most memory that a process has held, since it began or its peak was cleared."""
+    return _kib(pid, "VmHWM")
+
+
+def _kib(pid: int, name: str) -> int:
     status = Path(f"/proc/{pid}/status").read_text()
-    return int(status.partition("VmHWM:")[2].split()[0])
+    return int(status.partition(f"{name}:")[2].split()[0])
 
 
 def spread(values: Iterable[float]) -> tuple[float, float, float]:

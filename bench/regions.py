@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import uvloop
-from cluster import cluster
+from cluster import Rest, cluster, rest_on
 from machine import Noise, spread, table
 from move import append, create, make, move, run_relay
 
@@ -50,13 +50,10 @@ PAUSE_S = 0.005
 
 
 def relay_of(directory: Path, region: str, nodes: LocalCluster | None, source: str = "") -> str:
-    """The directory of a relay, and its address."""
-    store, settings = "", ClusterConfig()
+    """Make a relay in a directory; returns its address."""
+    rest: Rest = {"store": "", "cluster": ClusterConfig()}
     if nodes is not None:
-        login = directory.with_suffix(".login")
-        login.write_text(f"relay\n{nodes.password}\n")
-        store = f"nats://{','.join(one.removeprefix('nats://') for one in nodes.servers)}"
-        settings = ClusterConfig(login=str(login))
+        rest = rest_on(nodes, directory.with_suffix(".login"))
     made = RelayDirectory.create(
         directory,
         RelayConfig(
@@ -65,8 +62,7 @@ def relay_of(directory: Path, region: str, nodes: LocalCluster | None, source: s
             host="127.0.0.1",
             port=free_port(),
             buckets=1,
-            store=store,
-            cluster=settings,
+            **rest,
             limits=RelayLimits(drops=2**20),
             moving=MovingConfig(sources=(source,) if source else ()),
         ),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import load
 import servers
-from cluster import cluster
+from cluster import Rest, cluster, rest_on
 from machine import cpu_s, resident_kib, spread
 
 from amanat.config import ClusterConfig, RelayConfig, RelayLimits
@@ -110,13 +110,11 @@ def rig(store: str, *, buckets: int = 1, tls: str = "off") -> Iterator[Rig]:
     """A fresh relay on a store: embedded or cluster."""
     with contextlib.ExitStack() as held:
         root = Path(held.enter_context(tempfile.TemporaryDirectory(dir=Path.cwd())))
-        nodes, place, access = None, "", ClusterConfig()
+        nodes: LocalCluster | None = None
+        rest: Rest = {"store": "", "cluster": ClusterConfig()}
         if store == "cluster":
             nodes = held.enter_context(cluster())
-            login = root / "login"
-            login.write_text(f"relay\n{nodes.password}\n")
-            place = "nats://" + ",".join(one.removeprefix("nats://") for one in nodes.servers)
-            access = ClusterConfig(login=str(login))
+            rest = rest_on(nodes, root / "login")
         made = RelayDirectory.create(
             root / "relay",
             RelayConfig(
@@ -126,8 +124,7 @@ def rig(store: str, *, buckets: int = 1, tls: str = "off") -> Iterator[Rig]:
                 port=process.free_port(),
                 tls=tls,
                 buckets=buckets,
-                store=place,
-                cluster=access,
+                **rest,
                 limits=WIDE,
             ),
         )
