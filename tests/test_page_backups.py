@@ -30,9 +30,8 @@ from pages import (
     faults_in_both_themes,
     in_a_loop,
     opened,
-    page_of,
     relay,
-    two_friends,
+    shown_to,
     until,
 )
 from talks import hide
@@ -169,11 +168,7 @@ async def test_person_backs_up_by_the_page_and_gives_words_back(
     tmp_path: Path, relay: RelayProcess, language: str
 ) -> None:
     place = folder(tmp_path)
-    async with (
-        two_friends(tmp_path, relay) as (alice, _),
-        page_of(alice) as server,
-        browser(language) as context,
-    ):
+    async with shown_to(tmp_path, relay, language) as (alice, _, server, context):
         window = await Window.of(context, server)
         tab = window.tab
         await window.press("settings")
@@ -225,11 +220,7 @@ async def test_person_backs_up_by_the_page_and_gives_words_back(
 async def test_person_is_told_of_a_backup_that_failed_and_asked_for_words_again(
     tmp_path: Path, relay: RelayProcess, language: str
 ) -> None:
-    async with (
-        two_friends(tmp_path, relay) as (alice, _),
-        page_of(alice) as server,
-        browser(language) as context,
-    ):
+    async with shown_to(tmp_path, relay, language) as (alice, _, server, context):
         words = [one.word for one in alice.backups.begin(folder(tmp_path))]
         alice.backups.confirm(dict(enumerate(words, 1)))
         await alice.backups.make()  # none comes by itself meanwhile

@@ -19,7 +19,7 @@ from amanat.page import protocol
 from amanat.page.attendant import Attendant
 from amanat.page.typed import path_of
 from exports import account, as_bytes, chat, message
-from pages import browser, faults, in_a_loop, page_of, relay, two_friends
+from pages import faults, in_a_loop, relay, shown_to
 from relays import RelayProcess
 from ups import Window
 
@@ -159,11 +159,7 @@ def test_exports_in_the_downloads_are_offered_the_newest_first(tmp_path: Path) -
 async def test_person_brings_chats_along_by_the_page_and_reads_them(
     tmp_path: Path, relay: RelayProcess, language: str
 ) -> None:
-    async with (
-        two_friends(tmp_path, relay) as (alice, _),
-        page_of(alice) as server,
-        browser(language) as context,
-    ):
+    async with shown_to(tmp_path, relay, language) as (alice, _, server, context):
         window = await Window.of(context, server)
         tab = window.tab
         await tab.evaluate(
