@@ -50,7 +50,7 @@ class GiveWords(Form, frozen=True, tag="give words"):
 
 
 class StopBackups(Form, frozen=True, tag="stop backups"):
-    """Make no more backups. The existing ones stay."""
+    """Stop making backups. The existing ones stay."""
 
 
 class Restore(Form, frozen=True, tag="restore"):

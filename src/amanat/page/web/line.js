@@ -94,8 +94,8 @@ export class Line extends EventTarget {
   }
 
   /**
-   * Ask the client; what it answers. Fails with the code of an error, caused by what it is about,
-   * or "gone".
+   * Ask the client, and return its answer. Fails with the code of an error, whose cause says what
+   * the error is about, or with "gone".
    * @param {string} what
    * @param {Record<string, unknown>} [more]
    * @returns {Promise<any>}

@@ -89,8 +89,8 @@ export const words = {
   backupOtherWhat: "The backups in the old folder stay there, and open with the same phrase.",
   backupForget: "Forget old backups",
   backupForgetHint:
-    "What you delete stays in the backups from before. At most seven daily, four weekly and twelve monthly ones are kept.",
-  backupStop: "Make no more backups",
+    "A backup still holds what you deleted after it was made. Amanat keeps at most seven daily, four weekly and twelve monthly backups.",
+  backupStop: "Stop making backups",
   backupStopWhat: "The existing backups stay in their folder, and open with their phrase.",
   // The recovery phrase
   phrase: "Recovery phrase",
