@@ -1657,8 +1657,8 @@ MUTANTS = [
     ),
     Mutant(
         "one cell more than allowed",
-        "if drop.cells >= limits.cells_per_drop or",
-        "if drop.cells > limits.cells_per_drop or",
+        "drop.cells >= limits.cells_per_drop\n",
+        "drop.cells > limits.cells_per_drop\n",
         [
             "test_relay_drops.py::test_a_full_drop_refuses_new_cells_until_midnight_but_knows_the_old_ones"
         ],
@@ -1715,9 +1715,29 @@ MUTANTS = [
     ),
     Mutant(
         "a cell opens wherever it is put",
-        'return (number << SEQ_BITS | seq).to_bytes(8, "big")',
+        "return _PLACE.pack(number, seq)",
         'return b""',
         ["test_relay_store.py::test_a_changed_or_moved_cell_is_noticed"],
+    ),
+    Mutant(
+        "cells come by a move to the places of another drop",
+        " or part.before + len(part.cells) > MOST_SEQ:",
+        ":",
+        ["test_moving.py::test_a_source_that_lies_about_numbers_and_seqs_harms_no_other_drop"],
+    ),
+    Mutant(
+        "a drop has more cells than it can number",
+        "            or drop.head >= MOST_SEQ\n",
+        "",
+        ["test_relay_store.py::test_a_drop_that_has_had_as_many_cells_as_it_can_number_is_full"],
+    ),
+    Mutant(
+        "a store has more drops than it can number",
+        "if last + len(drops) > MOST_NUMBER:",
+        "if not drops:",
+        [
+            "test_relay_store.py::test_a_store_that_has_numbered_all_drops_refuses_new_ones_and_keeps_the_others"
+        ],
     ),
     Mutant(
         "drop goes that is not frozen",

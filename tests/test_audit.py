@@ -179,7 +179,7 @@ def entry_edited(directory: Path) -> None:
 def row_gone(directory: Path) -> None:
     with database(directory) as store:
         store.execute('DELETE FROM "drop" WHERE number = 1')
-        store.execute("DELETE FROM cell WHERE place >> 40 = 1")
+        store.execute("DELETE FROM cell WHERE place >> 32 = 1")
 
 
 def cell_gone(directory: Path) -> None:
@@ -190,7 +190,7 @@ def cell_gone(directory: Path) -> None:
 def cell_swapped(directory: Path) -> None:
     with database(directory) as store:
         place, wrapped = store.execute(
-            'SELECT place, wrapped FROM cell JOIN "drop" ON place = number << 40 | head LIMIT 1'
+            'SELECT place, wrapped FROM cell JOIN "drop" ON place = number << 32 | head LIMIT 1'
         ).fetchone()
         changed = changed_at(wrapped)
         store.execute("UPDATE cell SET wrapped = ? WHERE place = ?", (changed, place))
@@ -216,7 +216,7 @@ def overdue(directory: Path) -> None:
         held = store.execute(
             'SELECT number, oldest_day FROM "drop" WHERE cells > 0 LIMIT 1'
         ).fetchone()
-        store.execute("UPDATE cell SET day = day - 40 WHERE place >> 40 = ? AND day = ?", held)
+        store.execute("UPDATE cell SET day = day - 40 WHERE place >> 32 = ? AND day = ?", held)
 
 
 def file_added(directory: Path) -> None:

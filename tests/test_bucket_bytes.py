@@ -90,7 +90,7 @@ class Side:
         with contextlib.closing(sqlite3.connect(self.directory / "drops.sqlite")) as file:
             rows = file.execute(
                 "SELECT bucket, sum(length(wrapped) - ?) FROM cell"
-                ' JOIN "drop" ON number = place >> 40 GROUP BY bucket',
+                ' JOIN "drop" ON number = place >> 32 GROUP BY bucket',
                 (WRAP_BYTES,),
             )
             of = dict(rows.fetchall())

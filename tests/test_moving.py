@@ -15,6 +15,7 @@ from typing import Any, Self
 import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from amanat.config import MovingConfig, RelayLimits
 from amanat.drill.process import free_port
@@ -38,9 +39,10 @@ from amanat.region import mover, notice
 from amanat.region.mover import Mover, Report
 from amanat.region.notice import DAY_S, LEAST_DAYS
 from amanat.relay.drops import Drops
-from amanat.relay.records import DropRecord
+from amanat.relay.records import MOST_SEQ, DropRecord
 from amanat.relay.store import SqliteStore
 from amanat.relay.store.reader import SqliteReader
+from amanat.relay.store.wrapping import KEY_BYTES, NONCE_BYTES, bound_to
 from clusters import Cluster
 from damage import changed_at
 from figures import rounds
@@ -483,6 +485,50 @@ def moved(relay: RelayProcess) -> list[MovedIn | MovedOut]:
     entries = [one for one in reader.entries(0) if isinstance(one, MovedIn | MovedOut)]
     reader.close()
     return entries
+
+
+@in_loop
+async def test_a_source_that_lies_about_numbers_and_seqs_harms_no_other_drop(
+    tmp_path: Path,
+) -> None:
+    rng = random.Random(6)
+    with Two(tmp_path) as two:
+        source, there = await two.peers()
+        scene, own, highest = Scene(two), two.destination.bucket(), 2**53 - 1
+        assert isinstance(await there.ask(append(own, cell(rng), 1)), wire.Appended)
+        await scene.begin(source, there)
+        key, day = rng.randbytes(KEY_BYTES), int(time.time()) // DAY_S
+        keys = [moving.ShredKey(day, day + 14, key)]
+
+        def lie(drop: Drop, before: int, bound: int) -> moving.Part:
+            """A part of a drop with one cell, which opens where the part says that it rests."""
+            nonce = rng.randbytes(NONCE_BYTES)
+            sealed = AESGCM(key).encrypt(nonce, cell(rng), bound_to(bound, before + 1))
+            record = DropRecord(
+                drop_id=drop.drop_id,
+                append_hash=token_hash(drop.drop_id, drop.append_token),
+                read_hash=token_hash(drop.drop_id, drop.read_token),
+                retention_days=14,
+                bucket=False,
+                head=0,
+                digest=bytes(32),
+                cells=0,
+                bytes=0,
+                last_day=day,
+                oldest_day=None,
+                bound=bound,
+            )
+            return whole(record, before, bytes(32), [moving.WrappedCell(day, nonce + sealed)], keys)
+
+        # At a relay that took these, cells would rest among those of drops with other numbers.
+        for number, before in enumerate((MOST_SEQ, 2**40, highest - 1)):
+            part = lie(make(10 + number), before, 1)
+            assert await scene.take(there, moving.Carry([part], settles=True)) == "broken-move"
+        part = lie(make(20), MOST_SEQ - 1, highest)
+        (arrived,) = await scene.take(there, moving.Carry([part], settles=True))
+        assert (arrived.state, arrived.head, arrived.cells) == (moving.ARRIVING, MOST_SEQ, 1)
+        assert len(await read_all(there, own)) == 1
+        assert isinstance(await there.ask(append(own, cell(rng), 9)), wire.Appended)
 
 
 @pytest.mark.long

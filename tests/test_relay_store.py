@@ -19,7 +19,7 @@ from amanat.protocol import wire
 from amanat.protocol.cells import CELL_SIZES, LABEL_BYTES
 from amanat.protocol.drops import Drop, derive_bucket, derive_drop, token_hash
 from amanat.relay.drops import DAY_S, Drops
-from amanat.relay.records import DropRecord
+from amanat.relay.records import MOST_SEQ, DropRecord
 from amanat.relay.store import SqliteStore, files, schema
 
 KEY = bytes(range(32))
@@ -482,3 +482,72 @@ def test_nothing_is_left_after_a_crash_in_the_middle_of_an_expiry(
         assert not any(found_in(revived, found) for found in secrets.values())
         other.close()
     store.close()
+
+
+# A store in its later life
+
+
+def numbered(tmp_path: Path, last: int) -> SqliteStore:
+    """A store that has given a number to so many drops."""
+    with contextlib.closing(SqliteStore(tmp_path)) as made:
+        drops_in(made)
+    with contextlib.closing(sqlite3.connect(tmp_path / "drops.sqlite")) as file, file:
+        file.execute("UPDATE sqlite_sequence SET seq = ?", (last,))
+    return SqliteStore(tmp_path)
+
+
+def create(drop: Drop) -> wire.Create:
+    append_hash, read_hash = (
+        token_hash(drop.drop_id, drop.append_token),
+        token_hash(drop.drop_id, drop.read_token),
+    )
+    return wire.Create(0, KEY, drop.drop_id, append_hash, read_hash, 14)
+
+
+def append(drop: Drop, cell: bytes) -> wire.Append:
+    return wire.Append(0, drop.drop_id, drop.append_token, cell)
+
+
+@pytest.mark.parametrize("last", [2**23 - 2, 2**30, schema.MOST_NUMBER - 2])
+def test_a_store_that_has_had_very_many_drops_makes_more(tmp_path: Path, last: int) -> None:
+    some = [derive_drop(bytes([n]) * 32, purpose=b"epoch", region="DE") for n in range(2)]
+    cells = [os.urandom(1024) for _ in some]
+    with contextlib.closing(numbered(tmp_path, last)) as store:
+        drops = drops_in(store)
+        requests = [create(one) for one in some] + list(map(append, some, cells))
+        for reply in drops.write(requests, now=NOW).replies:
+            assert isinstance(reply, wire.Created | wire.Appended)
+        drops.commit()
+        assert [store.look(one.drop_id).number for one in some] == [last + 1, last + 2]
+        for one, cell in zip(some, cells, strict=True):
+            request = wire.Read(0, one.drop_id, one.read_token, 0, 900, 0)
+            assert drops.read(request, after=0, now=NOW).cells == [cell]
+
+
+def test_a_store_that_has_numbered_all_drops_refuses_new_ones_and_keeps_the_others(
+    tmp_path: Path,
+) -> None:
+    with contextlib.closing(numbered(tmp_path, schema.MOST_NUMBER)) as store:
+        drops = drops_in(store)
+        refused, appended = drops.write([create(EPOCH), append(BUCKET, b"x" * 1024)], now=NOW)[0]
+        assert isinstance(refused, wire.Failed)
+        assert refused.code == "relay-busy"
+        assert isinstance(appended, wire.Appended)
+        drops.commit()
+        assert read(drops) == [b"x" * 1024]
+
+
+def test_a_drop_that_has_had_as_many_cells_as_it_can_number_is_full(
+    tmp_path: Path, store: SqliteStore
+) -> None:
+    drops = drops_in(store)
+    write(drops, [b"a" * 1024])
+    with contextlib.closing(sqlite3.connect(tmp_path / "drops.sqlite")) as file, file:
+        file.execute('UPDATE "drop" SET head = ?', (MOST_SEQ - 1,))
+    last, refused = drops.write([append(BUCKET, one * 1024) for one in (b"b", b"c")], now=NOW)[0]
+    assert isinstance(last, wire.Appended)
+    assert last.seq == MOST_SEQ
+    assert isinstance(refused, wire.Failed)
+    assert refused.code == "drop-full"
+    drops.commit()
+    assert read(drops, after=MOST_SEQ - 1) == [b"b" * 1024]

@@ -51,7 +51,7 @@ class RelayLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 0
     drops: Annotated[
         int,
-        Meta(ge=1, le=2**22, description="Drops in all: each epoch of each group is one, 180 days"),
+        Meta(ge=1, le=2**24, description="Drops in all: each epoch of each group is one, 180 days"),
     ] = 1_000_000
     drop_creations_per_minute: Annotated[
         int,

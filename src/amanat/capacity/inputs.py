@@ -264,7 +264,7 @@ class Inputs(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     ] = 16_000_000
     drops_per_relay: Annotated[
         float, _program("drops of a relay at most", "config.RelayLimits.drops")
-    ] = 2**22
+    ] = 2**24
     cells_per_drop: Annotated[
         float, _program("cells of a drop", "config.RelayLimits.cells_per_drop")
     ] = 250_000

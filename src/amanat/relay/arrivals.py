@@ -21,7 +21,7 @@ from amanat.protocol.moving import (
     WrappedCell,
 )
 from amanat.relay.drops import LANDING_RETRY_S
-from amanat.relay.records import DropRecord, MoveRecord, Store
+from amanat.relay.records import MOST_SEQ, DropRecord, MoveRecord, Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -87,7 +87,7 @@ class Arrivals:
 
         Raises BrokenMove or RelayBusy.
         """
-        if not order.covers(part.drop_id):
+        if not order.covers(part.drop_id) or part.before + len(part.cells) > MOST_SEQ:
             raise BrokenMove
         drop = self._found.get(part.drop_id)
         if drop is not None and drop.state == HERE:

@@ -46,7 +46,7 @@ from amanat.protocol.drops import (
 from amanat.protocol.ledger import Created, drop_hash, hour_of
 from amanat.protocol.moving import ARRIVING, GONE, open_order
 from amanat.relay.rates import Creations, Served
-from amanat.relay.records import ALL_MADE, DropRecord, MoveRecord, StoredCell
+from amanat.relay.records import ALL_MADE, MOST_SEQ, DropRecord, MoveRecord, StoredCell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -375,7 +375,11 @@ class Drops:
         """The reason why there is no room for another cell; None if there is room."""
         limits = self._limits
         # Room comes when cells expire, which they do at midnight.
-        if drop.cells >= limits.cells_per_drop or drop.bytes + len(cell) > limits.bytes_per_drop:
+        if (
+            drop.cells >= limits.cells_per_drop
+            or drop.bytes + len(cell) > limits.bytes_per_drop
+            or drop.head >= MOST_SEQ
+        ):
             return DropFull(retry_after=DAY_S - now % DAY_S)
         stored = self._store.stored_bytes() + len(cell)
         if stored > self._open_room:

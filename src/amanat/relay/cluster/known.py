@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 from amanat.relay.cluster.messages import Kept
 from amanat.relay.cluster.packed import Labels, Piece, Pieces
 from amanat.relay.records import NOBODYS, DropRecord
-from amanat.relay.store.schema import SEQ_BITS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +30,8 @@ TRIM_LOADS = 100
 """Drops that are read whole before all labels are counted again."""
 MOST_DROPS = 200_000
 """Drops that a process keeps in memory."""
-MOST_BOUND: int = 2 ** (63 - SEQ_BITS) - 1
+MOST_BOUND = 2**53 - 1
+"""The highest number that a move tells (`protocol.moving.Part.bound`)."""
 
 
 class Known:

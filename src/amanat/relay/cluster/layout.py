@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _NOT_SETTLED = (10005, 10008)
 """The engine's codes for too few nodes, and for being busy."""
 _NO_STREAM = (404, 10059)
-FORMAT = 1
+FORMAT = 2
 """The version of the streams' contents. A change of what a message holds counts it up."""
 SETTLE_TRIES, SETTLE_S = 100, 0.2
 """Looks at a cluster that settles, and the seconds between: one that has just started chooses its

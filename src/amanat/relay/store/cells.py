@@ -48,7 +48,7 @@ class CellTable(KeyTable):
     def labelled(self, drop: DropRecord, label: bytes) -> StoredCell | None:
         with sqlite_errors:
             row = self._writer.execute(
-                "SELECT place, before, day, wrapped FROM cell WHERE place >> 40 = ? AND label = ?",
+                "SELECT place, before, day, wrapped FROM cell WHERE place >> 32 = ? AND label = ?",
                 (drop.number, label),
             ).fetchone()
             if row is None:
@@ -70,7 +70,7 @@ class CellTable(KeyTable):
             nonce = self._nonce.to_bytes(NONCE_BYTES, "big")
             row = self._writer.execute(
                 "INSERT INTO cell (place, label, before, day, wrapped) VALUES (?,?,?,?,?)"
-                " ON CONFLICT (place >> 40, label) DO NOTHING",
+                " ON CONFLICT (place >> 32, label) DO NOTHING",
                 (
                     place,
                     stored.cell[:LABEL_BYTES],

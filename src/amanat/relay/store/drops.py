@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from amanat.errors import RelayBusy
 from amanat.relay.records import NOBODYS
 from amanat.relay.store.faults import sqlite_errors
 from amanat.relay.store.files import Files
@@ -18,12 +19,16 @@ from amanat.relay.store.rows import (
     find_drop,
     row_of,
 )
+from amanat.relay.store.schema import MOST_NUMBER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from amanat.relay.records import DropRecord
 
+NUMBERED_RETRY_S = 86_400.0
+"""Until somebody asks again for a drop at a relay that can number no more of them, in seconds: its
+operator has to move the drops to a new relay."""
 FIND_DROPS = 900
 """Drops that one statement looks for: some builds of SQLite allow only 999 parameters."""
 
@@ -73,6 +78,8 @@ class DropTable(Files):
             (last,) = self._writer.execute(
                 "SELECT ifnull(max(seq), 0) FROM sqlite_sequence WHERE name = 'drop'"
             ).fetchone()
+            if last + len(drops) > MOST_NUMBER:
+                raise RelayBusy("it has numbered all drops", retry_after=NUMBERED_RETRY_S)
             for number, drop in enumerate(drops, last + 1):
                 drop.number, drop.bound = number, drop.bound or number
             self._writer.executemany(ADD_DROP, [row_of(drop) for drop in drops])

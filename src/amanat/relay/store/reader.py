@@ -11,7 +11,7 @@ from amanat.protocol.tlog import TILE_WIDTH
 from amanat.relay.store.faults import sqlite_errors
 from amanat.relay.store.pages import SqlitePages
 from amanat.relay.store.rows import DROP_COLUMNS, drop_of, every_move, find_drop
-from amanat.relay.store.schema import SEQ_BITS, SEQ_MASK, open_to_read
+from amanat.relay.store.schema import MOST_NUMBER, SEQ_BITS, SEQ_MASK, open_to_read
 from amanat.relay.store.wrapping import WRAP_BYTES
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ class SqliteReader:
                 for (number,) in self._reader.execute('SELECT number FROM main."drop" ORDER BY 1')
             ]
             before = -1
-            for number in [*numbers, (1 << 63 - SEQ_BITS) - 1]:
+            for number in [*numbers, MOST_NUMBER + 1]:
                 between = (before + 1) << SEQ_BITS, (number << SEQ_BITS) - 1
                 before = number
                 if between[0] > between[1]:

@@ -4,13 +4,13 @@ place."""
 from __future__ import annotations
 
 import os
+import struct
 from typing import TYPE_CHECKING
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from amanat.errors import StoreDamaged
-from amanat.relay.store.schema import SEQ_BITS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -34,9 +34,13 @@ def nonces() -> Iterator[bytes]:
             yield some[start : start + NONCE_BYTES]
 
 
+_PLACE = struct.Struct(">QQ")
+"""The number of a drop and the seq of a cell in it, as a move tells them."""
+
+
 def bound_to(number: int, seq: int) -> bytes:
     """A cell's associated data: it opens only where it was put."""
-    return (number << SEQ_BITS | seq).to_bytes(8, "big")
+    return _PLACE.pack(number, seq)
 
 
 def unwrap(opener: AESGCM, number: int, seq: int, wrapped: bytes) -> bytes:
@@ -55,13 +59,12 @@ def unwrap_all(
     Raises StoreDamaged.
     """
     openers = {one.day: AESGCM(one.key).decrypt for one in keys}
-    first = (number << SEQ_BITS | after) + 1
     try:
         return [
             openers[one.day](
-                one.wrapped[:NONCE_BYTES], one.wrapped[NONCE_BYTES:], place.to_bytes(8, "big")
+                one.wrapped[:NONCE_BYTES], one.wrapped[NONCE_BYTES:], bound_to(number, seq)
             )
-            for place, one in enumerate(cells, first)
+            for seq, one in enumerate(cells, after + 1)
         ]
     except (InvalidTag, KeyError, ValueError):
         raise StoreDamaged("a cell does not open") from None
