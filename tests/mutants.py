@@ -1721,9 +1721,15 @@ MUTANTS = [
     ),
     Mutant(
         "cells come by a move to the places of another drop",
-        " or part.before + len(part.cells) > MOST_SEQ:",
-        ":",
+        "part.before + len(part.cells) <= MOST_SEQ\n        and ",
+        "",
         ["test_moving.py::test_a_source_that_lies_about_numbers_and_seqs_harms_no_other_drop"],
+    ),
+    Mutant(
+        "cells that come by a move rest for as long as the source says",
+        "key.last_day <= key.day + part.retention_days for",
+        "key.day for",
+        ["test_moving.py::test_a_source_that_has_cells_rest_for_longer_is_refused"],
     ),
     Mutant(
         "a drop has more cells than it can number",

@@ -487,6 +487,43 @@ def moved(relay: RelayProcess) -> list[MovedIn | MovedOut]:
     return entries
 
 
+def arriving(
+    rng: random.Random,
+    drop: Drop,
+    *,
+    before: int = 0,
+    bound: int = 1,
+    days: int = 14,
+    kept_days: int = 14,
+) -> moving.Part:
+    """A part of a drop with one cell of today, which opens."""
+    key, nonce, day = (
+        rng.randbytes(KEY_BYTES),
+        rng.randbytes(NONCE_BYTES),
+        int(time.time()) // DAY_S,
+    )
+    sealed = AESGCM(key).encrypt(nonce, cell(rng), bound_to(bound, before + 1))
+    record = DropRecord(
+        drop_id=drop.drop_id,
+        append_hash=token_hash(drop.drop_id, drop.append_token),
+        read_hash=token_hash(drop.drop_id, drop.read_token),
+        retention_days=days,
+        bucket=False,
+        head=0,
+        digest=bytes(32),
+        cells=0,
+        bytes=0,
+        last_day=day,
+        oldest_day=None,
+        bound=bound,
+    )
+    cells, keys = (
+        [moving.WrappedCell(day, nonce + sealed)],
+        [moving.ShredKey(day, day + kept_days, key)],
+    )
+    return whole(record, before, bytes(32), cells, keys)
+
+
 @in_loop
 async def test_a_source_that_lies_about_numbers_and_seqs_harms_no_other_drop(
     tmp_path: Path,
@@ -497,38 +534,30 @@ async def test_a_source_that_lies_about_numbers_and_seqs_harms_no_other_drop(
         scene, own, highest = Scene(two), two.destination.bucket(), 2**53 - 1
         assert isinstance(await there.ask(append(own, cell(rng), 1)), wire.Appended)
         await scene.begin(source, there)
-        key, day = rng.randbytes(KEY_BYTES), int(time.time()) // DAY_S
-        keys = [moving.ShredKey(day, day + 14, key)]
-
-        def lie(drop: Drop, before: int, bound: int) -> moving.Part:
-            """A part of a drop with one cell, which opens where the part says that it rests."""
-            nonce = rng.randbytes(NONCE_BYTES)
-            sealed = AESGCM(key).encrypt(nonce, cell(rng), bound_to(bound, before + 1))
-            record = DropRecord(
-                drop_id=drop.drop_id,
-                append_hash=token_hash(drop.drop_id, drop.append_token),
-                read_hash=token_hash(drop.drop_id, drop.read_token),
-                retention_days=14,
-                bucket=False,
-                head=0,
-                digest=bytes(32),
-                cells=0,
-                bytes=0,
-                last_day=day,
-                oldest_day=None,
-                bound=bound,
-            )
-            return whole(record, before, bytes(32), [moving.WrappedCell(day, nonce + sealed)], keys)
-
         # At a relay that took these, cells would rest among those of drops with other numbers.
         for number, before in enumerate((MOST_SEQ, 2**40, highest - 1)):
-            part = lie(make(10 + number), before, 1)
+            part = arriving(rng, make(10 + number), before=before)
             assert await scene.take(there, moving.Carry([part], settles=True)) == "broken-move"
-        part = lie(make(20), MOST_SEQ - 1, highest)
+        part = arriving(rng, make(20), before=MOST_SEQ - 1, bound=highest)
         (arrived,) = await scene.take(there, moving.Carry([part], settles=True))
         assert (arrived.state, arrived.head, arrived.cells) == (moving.ARRIVING, MOST_SEQ, 1)
         assert len(await read_all(there, own)) == 1
         assert isinstance(await there.ask(append(own, cell(rng), 9)), wire.Appended)
+
+
+@in_loop
+async def test_a_source_that_has_cells_rest_for_longer_is_refused(tmp_path: Path) -> None:
+    rng = random.Random(7)
+    with Two(tmp_path) as two:
+        source, there = await two.peers()
+        scene = Scene(two)
+        await scene.begin(source, there)
+        for number, (days, kept_days) in enumerate([(14, 15), (30, 400), (366, 366)]):
+            part = arriving(rng, make(30 + number), days=days, kept_days=kept_days)
+            assert await scene.take(there, moving.Carry([part], settles=True)) == "broken-move"
+        part = arriving(rng, make(40), days=30, kept_days=30)
+        (arrived,) = await scene.take(there, moving.Carry([part], settles=True))
+        assert (arrived.state, arrived.cells) == (moving.ARRIVING, 1)
 
 
 @pytest.mark.long

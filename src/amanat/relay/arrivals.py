@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from amanat.errors import BrokenMove, RelayBusy, StoreDamaged
 from amanat.protocol.cells import CELL_SIZES, LABEL_BYTES
-from amanat.protocol.drops import HASH_BYTES, next_digest
+from amanat.protocol.drops import HASH_BYTES, RETENTION_DAYS, next_digest
 from amanat.protocol.moving import (
     ARRIVING,
     HERE,
@@ -87,7 +87,7 @@ class Arrivals:
 
         Raises BrokenMove or RelayBusy.
         """
-        if not order.covers(part.drop_id) or part.before + len(part.cells) > MOST_SEQ:
+        if not order.covers(part.drop_id) or not _keeps_to_limits(part):
             raise BrokenMove
         drop = self._found.get(part.drop_id)
         if drop is not None and drop.state == HERE:
@@ -172,3 +172,12 @@ class Arrivals:
         self._store.save(*self._changed.values())
         self._store.put(self._arrived)
         self._new, self._changed, self._arrived = [], {}, []
+
+
+def _keeps_to_limits(part: Part) -> bool:
+    """Whether the drop could be ours: it numbers its cells, and ends them, as all drops do."""
+    return (
+        part.before + len(part.cells) <= MOST_SEQ
+        and part.retention_days in RETENTION_DAYS
+        and all(key.last_day <= key.day + part.retention_days for key in part.keys)
+    )
