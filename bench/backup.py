@@ -1,11 +1,13 @@
 """Backups of a large vault: how long one takes, what it does to a text meanwhile, and how soon a
 restored profile can be read and is let in.
 
-python bench/backup.py [--messages N] [--mib N] [--people N]
+python bench/backup.py [--messages N] [--mib N] [--people N] [--backups N]
 
 A relay process, and clients with real vaults in this process. The vault gets so many messages of
 Persian text, and files of 16 MiB with so many MiB together. A text's time is from its sending until
-its reader has it; texts follow each other at once, first without a backup and then beside one.
+its reader has it; first without a backup and then beside one. The first backup copies the contents
+of all files; so many daily ones follow it, beside a client that says a text a second, and then
+beside one that says the next text as soon as the last has come, which no person does.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import uvloop
 
@@ -33,8 +36,10 @@ WORDS = "سلام خوبی امروز کتاب‌ها را می‌خوانم ف�
 MIB = 2**20
 FILE_BYTES = 16 * MIB
 BATCH = 2_000
-TEXTS = 200
-"""The texts by whose times the client is judged while no backup is made."""
+PACES = {"a text a second": 1.0, "texts without a pause": 0.0}
+"""How the client talks: the seconds from one text to the next."""
+ALONE_S = 20
+"""For how long it talks while no backup is made, in seconds."""
 
 
 def fill(directory: Path, many: int) -> None:
@@ -70,25 +75,38 @@ async def text_s(one: Client, other: Client, number: int) -> float:
     return time.monotonic() - begun
 
 
-def p99(times: list[float]) -> str:
-    return f"{1000 * statistics.quantiles(times, n=100)[98]:.0f} ms over {len(times)} texts"
-
-
-async def beside(one: Client, other: Client, what: str) -> None:
-    """Make a backup while texts are said."""
+async def talk(one: Client, other: Client, pace_s: float, over: asyncio.Future[Any]) -> str:
+    """The times of texts that are said until something is over."""
     times: list[float] = []
-    making, begun = asyncio.create_task(one.backups.make()), time.monotonic()
-    while not making.done():
+    while not over.done():
         times.append(await text_s(one, other, len(times)))
-    made = await making
-    took = time.monotonic() - begun
+        await asyncio.wait([over], timeout=max(pace_s - times[-1], 0.0) if pace_s else 0)
+    cuts = statistics.quantiles(times, n=100) if len(times) > 1 else times * 99
+    return f"p50 {1000 * cuts[49]:.0f} ms, p99 {1000 * cuts[98]:.0f} ms over {len(times)} texts"
+
+
+async def beside(one: Client, other: Client, pace_s: float, many: int) -> None:
+    """Make backups while the client talks."""
+
+    async def make() -> list[float]:
+        took = []
+        for _ in range(many):
+            begun = time.monotonic()
+            await one.backups.make()
+            took.append(time.monotonic() - begun)
+        return took
+
+    making = asyncio.ensure_future(make())
+    texts = await talk(one, other, pace_s, making)
+    took = await making
     size = one.backups.status().bytes / 1e6
-    print(f"{what} backup: {took:.1f} s, {size:.0f} MB, {made.messages:,} messages")
-    if len(times) > 1:
-        print(f"  a text beside it: p50 {1000 * statistics.median(times):.0f} ms, p99 {p99(times)}")
+    print(
+        f"  {many} backups of {size:.0f} MB: {statistics.median(took):.1f} s"
+        f" ({min(took):.1f} to {max(took):.1f}); texts beside them: {texts}"
+    )
 
 
-async def work(place: Path, messages: int, mib: int, people: int) -> None:
+async def work(place: Path, messages: int, mib: int, people: int, backups: int) -> None:
     relay = RelayProcess(place / "relay", people=people + 1)
     relay.run()
     names = ["ali", *(f"person {number}" for number in range(people))]
@@ -114,12 +132,16 @@ async def work(place: Path, messages: int, mib: int, people: int) -> None:
         for number in range(mib * MIB // FILE_BYTES):
             (place / "file.bin").write_bytes(os.urandom(FILE_BYTES))
             await ali.notes().send_file(place / "file.bin", name=f"{number}.bin")
-        alone = [await text_s(ali, others[0], -1 - number) for number in range(TEXTS)]
-        print(f"a text alone: p50 {1000 * statistics.median(alone):.0f} ms, p99 {p99(alone)}")
         (place / "stick").mkdir()
         words = " ".join(word.word for word in ali.backups.begin(place / "stick"))
-        await beside(ali, others[0], "first")
-        await beside(ali, others[0], "next")
+        print("the first:")
+        await beside(ali, others[0], 0.0, 1)
+        for what, pace_s in PACES.items():
+            alone = await talk(
+                ali, others[0], pace_s, asyncio.ensure_future(asyncio.sleep(ALONE_S))
+            )
+            print(f"{what}; alone: {alone}")
+            await beside(ali, others[0], pace_s, backups)
         await ali.close()
         begun = time.monotonic()
         await restore(place / "new", KEY, backup=place / "stick", phrase=words)
@@ -142,10 +164,11 @@ def main() -> None:
     parser.add_argument("--messages", type=int, default=200_000)
     parser.add_argument("--mib", type=int, default=2_048)
     parser.add_argument("--people", type=int, default=20)
+    parser.add_argument("--backups", type=int, default=5)
     asked = parser.parse_args()
     print(f"{asked.messages:,} messages, {asked.mib:,} MiB of files; load {os.getloadavg()[0]:.1f}")
     with tempfile.TemporaryDirectory() as root:
-        uvloop.run(work(Path(root), asked.messages, asked.mib, asked.people))
+        uvloop.run(work(Path(root), asked.messages, asked.mib, asked.people, asked.backups))
 
 
 if __name__ == "__main__":

@@ -111,6 +111,30 @@ MUTANTS = [
         ["test_words.py::test_messages_are_found_by_all_words_and_the_beginning_of_the_last"],
     ),
     Mutant(
+        "a restored profile does not count the messages that it has",
+        "        self._db.execute(_COUNT)\n",
+        "",
+        ["test_restore.py::test_everything_said_is_there_at_once"],
+    ),
+    Mutant(
+        "a restored profile does not count later messages",
+        "        self._db.execute(self._count_again)\n",
+        "",
+        ["test_restore.py::test_conversations_come_back_with_what_was_said_meanwhile"],
+    ),
+    Mutant(
+        "a record of an archive is taken in any encoding",
+        "    if [give(value) for value in values] != data:\n        raise refusal\n",
+        "",
+        ["test_restore.py::test_records_of_later_versions_are_passed_over"],
+    ),
+    Mutant(
+        "an archive counts what comes with its end twice",
+        "        if not self._is_ended:\n            self._count(runs, data[:at])\n",
+        "        self._count(runs, data[:at])\n",
+        ["test_backup.py::test_backup_is_made_checked_and_told"],
+    ),
+    Mutant(
         "a child that makes a backup does not know how long backups are kept",
         "        forget_days=folder.forget_days,\n",
         "        forget_days=0,\n",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given
@@ -11,11 +12,19 @@ from mnemonic import Mnemonic
 
 from amanat.errors import AmanatError, BrokenArchive, NewerArchive, WrongPhrase
 from amanat.protocol import archive, phrase
-from amanat.protocol.archive import FRAME_BYTES, SEALED_BYTES, Item, Opener, Sealer, read_header
+from amanat.protocol.archive import FRAME_BYTES, SEALED_BYTES, Opener, Run, Sealer, read_header
 
 KEY, OTHER = bytes(range(32)), bytes(range(1, 33))
 SALT = bytes(range(16))
 FIXTURE = Path(__file__).parent / "vectors" / "archive-1.archive"
+
+
+class Item(NamedTuple):
+    """A record."""
+
+    kind: int
+    body: bytes
+
 
 items = st.lists(
     st.tuples(st.integers(1, 254), st.binary(max_size=300)).map(lambda one: Item(*one)),
@@ -32,10 +41,11 @@ def sealed(records: list[Item], *, key: bytes = KEY, salt: bytes = SALT) -> byte
 def opened(data: bytes, *, key: bytes = KEY, step: int = 1 << 30) -> list[Item]:
     _, length = read_header(data)
     opener = Opener(key, data[:length])
-    found: list[Item] = []
+    found: list[Run] = []
     for at in range(length, len(data), step):
         found += opener.feed(data[at : at + step])
-    return [*found, *opener.end()]
+    found += opener.end()
+    return [Item(run.kind, body) for run in found for body in run.bodies]
 
 
 def large() -> list[Item]:

@@ -63,7 +63,8 @@ def entries(file: Path, key: bytes) -> list[tuple[Entry, bytes]]:
     data = file.read_bytes()
     _, length = read_header(data)
     opener = Opener(key, data[:length])
-    return [(Entry(kind), body) for kind, body in (*opener.feed(data[length:]), *opener.end())]
+    runs = (*opener.feed(data[length:]), *opener.end())
+    return [(Entry(run.kind), body) for run in runs for body in run.bodies]
 
 
 def texts(file: Path, key: bytes) -> list[str | None]:
@@ -120,7 +121,8 @@ async def test_there_is_no_ratchet_in_a_backup(world: World, tmp_path: Path) -> 
     alice.say("bob", "on its way")
     alice.client.invite()
     with alice.vault.snapshot() as read:
-        plain = b"".join(codec.encode(one) for _, one in gather(read, {}, now=world.now()))
+        runs = gather(read, {}, now=world.now())
+        plain = b"".join(codec.encode(one) for _, records in runs for one in records)
     secrets = [row[0] for row in alice.db.execute("SELECT chain FROM chain_out")]
     secrets += [row[0] for row in alice.db.execute("SELECT chain FROM chain_in")]
     secrets += [row[0] for row in alice.db.execute("SELECT secret FROM epoch_drop")]

@@ -84,12 +84,17 @@ async def test_everything_said_is_there_at_once(world: World, tmp_path: Path) ->
         chats = [alice.client.chat(one.gid).messages() for one in alice.client.conversations()]
         return [[(m.text, m.sender, m.sent_at, m.reactions, m.is_own) for m in c] for c in chats]
 
-    before = shown()
+    def counted() -> list[tuple[bytes, int, int]]:
+        return list(alice.db.execute("SELECT gid, held, unread FROM tally ORDER BY gid"))
+
+    before, counts = shown(), counted()
+    assert sorted(unread for _, _, unread in counts) == [0, 0, 0, 1]
     words = begin(alice, folder(tmp_path))
     await alice.client.backups.make()
     await lose(alice)
     await restore(alice, tmp_path, folder(tmp_path), words)
     assert shown() == before
+    assert counted() == counts
     assert [one.message.text for one in alice.client.search("hel")] == ["hello"]
     states = [view.state for view in alice.client.conversations()]
     assert states == ["astray", "astray", "astray", "notes"]
@@ -136,6 +141,9 @@ async def test_conversations_come_back_with_what_was_said_meanwhile(
     assert carol.texts("alice") == ["just us"]
     said = {"hello", "are you there?", "written before the device was let in", "welcome back"}
     assert set(alice.texts("bob")) == set(bob.texts("alice")) == said
+    held = alice.db.execute("SELECT gid, held FROM tally WHERE held > 0 ORDER BY gid").fetchall()
+    rows = alice.db.execute("SELECT gid, count(*) FROM message GROUP BY gid ORDER BY gid")
+    assert held == rows.fetchall()
     assert not bob.warnings()
     assert not carol.warnings()
     assert set(alice.warnings()) <= {MessageLost.code}
@@ -320,7 +328,7 @@ def tried(records: list[tuple[Entry, bytes]]) -> None:
     with scratch(now=0) as unit:
         restoring = Restoring(unit)
         for entry, body in records:
-            restoring.take(entry, body)
+            restoring.take(entry, [body])
         restoring.end()
 
 
@@ -332,11 +340,13 @@ async def test_records_of_later_versions_are_passed_over(world: World, tmp_path:
     with scratch(now=world.now()) as unit:
         restoring = Restoring(unit)
         for entry, body in records:
-            restoring.take(entry, body)
-        restoring.take(200, b"of a later version")
+            restoring.take(entry, [body])
+        restoring.take(200, [b"of a later version"])
         restoring.end()
         assert restoring.unknown == 1
-    for wrong in (records[1:], [records[0], records[0]], [(records[0][0], b"\xc0")], []):
+    first, person = records[0]
+    longer = b"\xdc" + (person[0] & 15).to_bytes(2, "big") + person[1:]  # the same, in other words
+    for wrong in (records[1:], [records[0]] * 2, [(first, b"\xc0")], [(first, longer)], []):
         with pytest.raises(BrokenArchive):
             tried(wrong)
 

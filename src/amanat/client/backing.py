@@ -38,9 +38,6 @@ if TYPE_CHECKING:
     Told: TypeAlias = Callable[[str, int, int], None]
     """Hears how far a backup or a restore has got: the phase, and how much of how much is done."""
 
-TOLD_EVERY = 5_000
-"""After how many records somebody hears how far it has got."""
-
 
 class Found(NamedTuple):
     """The content of a whole archive."""
@@ -125,10 +122,12 @@ def _make(vault: Vault, folder: Folder, key: bytes, now: int, told: Told) -> Mad
         )
         with open_new(draft) as handle:
             write_all(handle, sealer.head)
-            for count, (entry, record) in enumerate(gather(read, frames, now=now)):
-                write_all(handle, sealer.add(entry, codec.encode(record)))
-                if count % TOLD_EVERY == 0:
-                    told("write", min(count, many), many)
+            count = 0
+            for entry, records in gather(read, frames, now=now):
+                write_all(handle, sealer.add(entry, *codec.encode_all(records)))
+                if entry in (Entry.MESSAGE, Entry.IMPORTED_MESSAGE):
+                    count += len(records)
+                    told("write", count, many)
             write_all(handle, sealer.end())
             os.fsync(handle)
     found = check(draft, folder, key, now=now, told=told)
@@ -190,9 +189,9 @@ def _take(
 ) -> Found:
     """Hand all records of an archive to a restore."""
 
-    def take(items: Iterator[archive.Item]) -> None:
-        for item in items:
-            restoring.take(item.kind, item.body)
+    def take(runs: Iterator[archive.Run]) -> None:
+        for run in runs:
+            restoring.take(run.kind, run.bodies)
 
     parts = pieces(path, from_disk=True)
     first = next(parts, b"")

@@ -7,7 +7,7 @@ left out: a backup would outlive them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from amanat import mls
 from amanat.client.recalled import Recalled
@@ -16,12 +16,14 @@ from amanat.protocol.backup import Entry
 from amanat.protocol.messages import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterator, Mapping
+    import sqlite3
+    from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 
     from amanat.client.unit import Reader
     from amanat.protocol import codec
 
-    Entries: TypeAlias = Iterator[tuple[Entry, codec.Record]]
+    Entries: TypeAlias = Iterator[tuple[Entry, Sequence[codec.Record]]]
+    """Records of one kind at a time, in the order of a backup."""
 
 R = TypeVar("R")
 
@@ -45,13 +47,16 @@ SETTINGS = (
 vault alone: cursors, claims, the backups themselves."""
 OF_PROGRAMS = "program "
 """How the keys begin under which programs keep values of their own (sdk/together.py)."""
+BATCH = 1_000
+"""The most records of one kind that are gathered at once: enough that the work for each batch does
+not count, and a few megabytes of texts."""
 _IS_SHORT = "m.life_s > 0 AND m.life_s < ?1"
 
 
 def gather(read: Reader, frames: Mapping[bytes, int], *, now: int) -> Entries:
     """All records of a backup. `frames` has the blobs whose content lies beside the archive, and
     how long each is."""
-    yield Entry.PERSON, _person(read, now)
+    yield Entry.PERSON, [_person(read, now)]
     yield from _relays(read)
     yield from _settings(read)
     yield from _people(read)
@@ -60,9 +65,15 @@ def gather(read: Reader, frames: Mapping[bytes, int], *, now: int) -> Entries:
     rows = read.execute("SELECT id, size, is_own FROM blob ORDER BY id")
     for blob, size, is_own in rows:
         if blob in frames:
-            yield Entry.BLOB, backup.Blob(blob, size, bool(is_own), frames[blob])
+            yield Entry.BLOB, [backup.Blob(blob, size, bool(is_own), frames[blob])]
     yield from _messages(read, frames, now)
     yield from _imported(read)
+
+
+def _batches(entry: Entry, rows: sqlite3.Cursor, record: Callable[..., codec.Record]) -> Entries:
+    """The records of these rows, each made of the values that stand in its row."""
+    while some := rows.fetchmany(BATCH):
+        yield entry, [record(*row) for row in some]
 
 
 def _of(record: Callable[..., R], *values: object) -> R:
@@ -115,26 +126,22 @@ def _relays(read: Reader) -> Entries:
     )
     for relay, region, key, operator, is_hop, holds in rows:
         address = signed.get(relay, b"")
-        yield (
-            Entry.RELAY,
-            backup.Relay(relay, region, key, operator, bool(is_hop), bool(holds), address),
-        )
+        one = backup.Relay(relay, region, key, operator, bool(is_hop), bool(holds), address)
+        yield Entry.RELAY, [one]
     rows = read.execute(
         "SELECT relay, host, port, tls, named_at FROM place WHERE named_at IS NOT NULL"
     )
-    for row in rows:
-        yield Entry.PLACE, backup.Place(*row)
+    yield from _batches(Entry.PLACE, rows, backup.Place)
     rows = read.execute(
         "SELECT drop_id, append_token, read_token, region, left_at, relay FROM former"
     )
-    for row in rows:
-        yield Entry.FORMER, backup.Former(*row)
+    yield from _batches(Entry.FORMER, rows, backup.Former)
 
 
 def _settings(read: Reader) -> Entries:
     for key, value in read.execute("SELECT key, value FROM meta ORDER BY key"):
         if key in SETTINGS or key.startswith(OF_PROGRAMS):
-            yield Entry.SETTING, backup.Setting(key, value)
+            yield Entry.SETTING, [backup.Setting(key, value)]
 
 
 def _people(read: Reader) -> Entries:
@@ -143,20 +150,18 @@ def _people(read: Reader) -> Entries:
         " ORDER BY added_at, identity"
     )
     for identity, name, gid, verified, added_at, blocked in rows:
-        yield (
-            Entry.CONTACT,
-            backup.Contact(identity, name, gid, bool(verified), added_at, bool(blocked)),
-        )
-    for row in read.execute("SELECT identity, delivery FROM way_back"):
-        yield Entry.WAY_BACK, backup.WayBack(*row)
-    for row in read.execute("SELECT identity, version, addresses FROM new_address"):
-        yield Entry.ADDRESS, backup.NewAddress(*row)
-    for row in read.execute("SELECT identity, version, name FROM new_name"):
-        yield Entry.NAME, backup.NewName(*row)
-    for row in read.execute("SELECT identity, generation FROM newest"):
-        yield Entry.GENERATION, backup.NewestGeneration(*row)
-    for row in read.execute("SELECT identity FROM shut_out"):
-        yield Entry.SHUT_OUT, backup.ShutOut(*row)
+        one = backup.Contact(identity, name, gid, bool(verified), added_at, bool(blocked))
+        yield Entry.CONTACT, [one]
+    rows = read.execute("SELECT identity, delivery FROM way_back")
+    yield from _batches(Entry.WAY_BACK, rows, backup.WayBack)
+    rows = read.execute("SELECT identity, version, addresses FROM new_address")
+    yield from _batches(Entry.ADDRESS, rows, backup.NewAddress)
+    rows = read.execute("SELECT identity, version, name FROM new_name")
+    yield from _batches(Entry.NAME, rows, backup.NewName)
+    rows = read.execute("SELECT identity, generation FROM newest")
+    yield from _batches(Entry.GENERATION, rows, backup.NewestGeneration)
+    rows = read.execute("SELECT identity FROM shut_out")
+    yield from _batches(Entry.SHUT_OUT, rows, backup.ShutOut)
 
 
 def _conversations(read: Reader) -> Entries:
@@ -169,23 +174,23 @@ def _conversations(read: Reader) -> Entries:
         view, members = recalled.group(gid) or (engine.group(gid), engine.members(gid))
         leaves = [(one.leaf_index, one.credential, one.signer, one.leaf) for one in members]
         known = (view.suite, view.epoch, view.state, view.policy, leaves)
-        yield Entry.CONVERSATION, _of(backup.Conversation, gid, *row, *known)
+        yield Entry.CONVERSATION, [_of(backup.Conversation, gid, *row, *known)]
     rows = read.execute(
         "SELECT gid, draft, reply_to, pinned_at, muted_until, is_archived, is_hidden FROM desk"
     ).fetchall()
     for *row, is_archived, is_hidden in rows:
-        yield Entry.DESK, _of(backup.Desk, *row, bool(is_archived), bool(is_hidden))
+        yield Entry.DESK, [_of(backup.Desk, *row, bool(is_archived), bool(is_hidden))]
 
 
 def _lineages(read: Reader) -> Entries:
-    for row in read.execute("SELECT gid, number, state, entered_at FROM epoch"):
-        yield Entry.EPOCH, backup.PastEpoch(*row)
+    rows = read.execute("SELECT gid, number, state, entered_at FROM epoch")
+    yield from _batches(Entry.EPOCH, rows, backup.PastEpoch)
     for row in read.execute("SELECT gid, epoch, info, tree FROM base"):
-        yield Entry.BASE, backup.Base(*row)
+        yield Entry.BASE, [backup.Base(*row)]
     for *row, is_read in read.execute("SELECT gid, epoch, data, is_read FROM step"):
-        yield Entry.STEP, _of(backup.Step, *row, bool(is_read))
-    for row in read.execute("SELECT gid, signer, identity, upto, base, hash FROM heard"):
-        yield Entry.HEARD, backup.Heard(*row)
+        yield Entry.STEP, [_of(backup.Step, *row, bool(is_read))]
+    rows = read.execute("SELECT gid, signer, identity, upto, base, hash FROM heard")
+    yield from _batches(Entry.HEARD, rows, backup.Heard)
 
 
 def _messages(read: Reader, blobs: Container[bytes], now: int) -> Entries:
@@ -196,9 +201,7 @@ def _messages(read: Reader, blobs: Container[bytes], now: int) -> Entries:
         " AND (expires_at IS NULL OR expires_at > ?2) ORDER BY m.row",
         (SHORT_S, now),
     )
-    for *row, is_forwarded, is_delivered, is_read in rows:
-        flags = (bool(is_forwarded), bool(is_delivered), bool(is_read))
-        yield Entry.MESSAGE, _of(backup.Message, *row, *flags)
+    yield from _batches(Entry.MESSAGE, rows, _message)
     rows = read.execute(
         "SELECT gid, id, body, is_near, is_played, blob FROM file"  # noqa: S608
         " JOIN message AS m USING (gid, id)"
@@ -207,7 +210,7 @@ def _messages(read: Reader, blobs: Container[bytes], now: int) -> Entries:
     )
     for gid, mid, body, is_near, is_played, blob in rows:
         kept = blob if blob in blobs else None
-        yield Entry.FILE, backup.FileOf(gid, mid, body, bool(is_near), bool(is_played), kept)
+        yield Entry.FILE, [backup.FileOf(gid, mid, body, bool(is_near), bool(is_played), kept)]
     # New words for a text that is not here may be of a short life.
     rows = read.execute(
         "SELECT c.gid, target, c.identity, kind, c.clock, c.seq, c.id, value, is_pending"  # noqa: S608
@@ -216,10 +219,16 @@ def _messages(read: Reader, blobs: Container[bytes], now: int) -> Entries:
         " OR m.expires_at <= ?2)) ORDER BY c.row",
         (SHORT_S, now, Kind.EDIT),
     )
-    for *row, is_pending in rows:
-        yield Entry.CHANGE, _of(backup.Change, *row, bool(is_pending))
-    for row in read.execute("SELECT gid, id FROM gone"):
-        yield Entry.GONE, backup.Gone(*row)
+    yield from _batches(Entry.CHANGE, rows, _change)
+    yield from _batches(Entry.GONE, read.execute("SELECT gid, id FROM gone"), backup.Gone)
+
+
+def _message(*row: Any) -> backup.Message:  # noqa: ANN401  # a row may hold anything
+    return _of(backup.Message, *row[:-3], row[-3] == 1, row[-2] == 1, row[-1] == 1)
+
+
+def _change(*row: Any) -> backup.Change:  # noqa: ANN401  # a row may hold anything
+    return _of(backup.Change, *row[:-1], bool(row[-1]))
 
 
 def _imported(read: Reader) -> Entries:
@@ -228,10 +237,9 @@ def _imported(read: Reader) -> Entries:
         " ORDER BY id"
     )
     for *row, is_over, before, at in rows:
-        yield Entry.IMPORTED_CHAT, _of(backup.ImportedChat, *row, bool(is_over), before, at)
+        yield Entry.IMPORTED_CHAT, [_of(backup.ImportedChat, *row, bool(is_over), before, at)]
     rows = read.execute(
         "SELECT chat, number, place, author, name, at, edited_at, text, marks, kind, extra,"
         " reply_to, forwarded_from, topic, file FROM imported_message ORDER BY row"
     )
-    for row in rows:
-        yield Entry.IMPORTED_MESSAGE, backup.ImportedMessage(*row)
+    yield from _batches(Entry.IMPORTED_MESSAGE, rows, backup.ImportedMessage)

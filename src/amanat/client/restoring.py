@@ -9,8 +9,9 @@ the backup was made on is locked out there.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from amanat import mls
@@ -32,6 +33,57 @@ _ELSEWHERE = b"restored"
 claims at its first start, and the old device notices."""
 
 
+_MESSAGE = (
+    "INSERT INTO message (gid, id, envelope, identity, signer, seq, clock, sent_at, kept_at, text,"
+    " reply_to, life_s, expires_at, is_forwarded, is_delivered)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_FILE = (
+    "INSERT INTO file (gid, id, body, is_near, is_played, blob) VALUES (?, ?, ?, ?, ?,"
+    " (SELECT id FROM blob WHERE id = ?))"
+)
+_CHANGE = (
+    "INSERT INTO change (gid, target, identity, kind, clock, seq, id, value, is_pending)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+
+
+_COUNTING = "message_came"
+"""The trigger that counts the messages of a conversation one by one."""
+_COUNT = (
+    "UPDATE tally SET held = (SELECT count(*) FROM message AS m WHERE m.gid = tally.gid), unread ="
+    " (SELECT count(*) FROM conversation AS c JOIN message AS m ON m.gid = c.gid"
+    " AND m.row > c.read_row WHERE c.gid = tally.gid"
+    " AND m.identity != (SELECT identity FROM me))"
+)
+"""Counts those of all conversations at once, as the triggers would have."""
+
+
+def _by(statement: str) -> Callable[[Restoring, list[Any]], None]:
+    """Writes each record by a statement whose values are the record's fields."""
+
+    def write(self: Restoring, records: list[Any]) -> None:
+        self._db.executemany(statement, map(msgspec.structs.astuple, records))
+
+    return write
+
+
+def _into(table: str, entry: Entry) -> Callable[[Restoring, list[Any]], None]:
+    """Writes each record into a table whose columns are the record's fields."""
+    places = ", ".join("?" * len(RECORDS[entry].__struct_fields__))
+    return _by(f"INSERT OR REPLACE INTO {table} VALUES ({places})")  # noqa: S608
+
+
+def _each(write: Callable[[Restoring, Any], None]) -> Callable[[Restoring, list[Any]], None]:
+    """Writes the records one by one."""
+
+    def write_all(self: Restoring, records: list[Any]) -> None:
+        for record in records:
+            write(self, record)
+
+    return write_all
+
+
 def _bring_nothing(_blob: backup.Blob) -> bytes:
     """A key of a blob whose content nobody needs."""
     return bytes(KEY_BYTES)
@@ -51,7 +103,11 @@ class Restoring:
         self._signer = b""
         self._chats: dict[int, int] = {}
         self._read: dict[bytes, int] = {}
-        self._row = 0
+        self._messages_before = 0
+        (self._count_again,) = self._db.execute(
+            "SELECT sql FROM sqlite_master WHERE name = ?", (_COUNTING,)
+        ).fetchone()
+        self._db.execute(f"DROP TRIGGER {_COUNTING}")
         self.name = ""
         """The name of the person."""
         self.made_at = 0
@@ -61,16 +117,16 @@ class Restoring:
         self.unknown = 0
         """How many records were of kinds that this program does not know."""
 
-    def take(self, kind: int, body: bytes) -> None:
-        """Write a record. Raises BrokenArchive."""
+    def take(self, kind: int, bodies: list[bytes]) -> None:
+        """Write records of one kind. Raises BrokenArchive."""
         decoder = _DECODERS.get(kind)
         if decoder is None:
-            self.unknown += 1
+            self.unknown += len(bodies)
             return
-        record = codec.decode(decoder, body, BrokenArchive)
+        records = codec.decode_all(decoder, bodies, BrokenArchive)
         if not self._signer and kind != Entry.PERSON:
             raise BrokenArchive("it does not begin with its person")
-        self._WRITE[kind](self, record)
+        self._WRITE[kind](self, records)
 
     def end(self) -> None:
         """Everything is written. Raises BrokenArchive if there was nobody in it."""
@@ -78,6 +134,8 @@ class Restoring:
             raise BrokenArchive("it holds no person")
         for gid, row in self._read.items():
             self._db.execute("UPDATE conversation SET read_row = ? WHERE gid = ?", (row, gid))
+        self._db.execute(_COUNT)
+        self._db.execute(self._count_again)
 
     def _put(self, table: str, *values: object) -> None:
         places = ", ".join("?" * len(values))
@@ -132,36 +190,6 @@ class Restoring:
     def _place(self, one: backup.Place) -> None:
         self._put("place", one.relay, one.host, one.port, one.tls, one.named_at, None)
 
-    def _former(self, one: backup.Former) -> None:
-        self._put(
-            "former",
-            *(one.drop_id, one.append_token, one.read_token, one.region, one.left_at, one.relay),
-        )
-
-    # People
-
-    def _contact(self, one: backup.Contact) -> None:
-        self._put(
-            "contact",
-            *(one.identity, one.name, one.conversation),
-            *(one.is_verified, one.added_at, one.is_blocked),
-        )
-
-    def _way_back(self, one: backup.WayBack) -> None:
-        self._put("way_back", one.identity, one.delivery)
-
-    def _address(self, one: backup.NewAddress) -> None:
-        self._put("new_address", one.identity, one.version, one.addresses)
-
-    def _new_name(self, one: backup.NewName) -> None:
-        self._put("new_name", one.identity, one.version, one.name)
-
-    def _shut_out(self, one: backup.ShutOut) -> None:
-        self._put("shut_out", one.identity)
-
-    def _generation(self, one: backup.NewestGeneration) -> None:
-        self._put("newest", one.identity, one.generation)
-
     # Conversations
 
     def _conversation(self, one: backup.Conversation) -> None:
@@ -182,22 +210,6 @@ class Restoring:
                 "INSERT INTO comeback (gid, is_lost, is_restart, ask_due_at) VALUES (?, 1, 1, ?)",
                 (one.group, self._unit.now),
             )
-
-    def _desk(self, one: backup.Desk) -> None:
-        self._put(
-            "desk",
-            *(one.group, one.draft, one.reply_to, one.pinned_at, one.muted_until),
-            *(one.is_archived, one.is_hidden),
-        )
-
-    def _epoch(self, one: backup.PastEpoch) -> None:
-        self._put("epoch", one.group, one.number, one.state, one.entered_at)
-
-    def _base(self, one: backup.Base) -> None:
-        self._put("base", one.group, one.epoch, one.info, one.tree)
-
-    def _step(self, one: backup.Step) -> None:
-        self._put("step", one.group, one.epoch, one.commit, one.is_read)
 
     def _heard(self, one: backup.Heard) -> None:
         self._db.execute(
@@ -220,38 +232,14 @@ class Restoring:
         if key is not None:
             self._put("blob", one.blob, key, one.size, one.is_own, self._unit.now)
 
-    def _message(self, one: backup.Message) -> None:
-        self._row += 1
-        self._db.execute(
-            "INSERT INTO message VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                *(self._row, one.group, one.id, one.envelope, one.identity, one.signer, one.seq),
-                *(one.clock, one.sent_at, one.kept_at, one.text, one.reply_to, one.life_s),
-                *(one.expires_at, one.is_forwarded, one.is_delivered),
-            ),
-        )
-        if one.is_read:
-            self._read[one.group] = self._row
-
-    def _file(self, one: backup.FileOf) -> None:
-        self._db.execute(
-            "INSERT INTO file (gid, id, body, is_near, is_played, blob) VALUES (?, ?, ?, ?, ?,"
-            " (SELECT id FROM blob WHERE id = ?))",
-            (one.group, one.id, one.body, one.is_near, one.is_played, one.blob),
-        )
-
-    def _change(self, one: backup.Change) -> None:
-        self._db.execute(
-            "INSERT INTO change (gid, target, identity, kind, clock, seq, id, value, is_pending)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                *(one.group, one.target, one.identity, one.kind, one.clock, one.seq, one.id),
-                *(one.value, one.is_pending),
-            ),
-        )
-
-    def _gone(self, one: backup.Gone) -> None:
-        self._put("gone", one.group, one.id)
+    def _messages(self, some: list[backup.Message]) -> None:
+        # All fields but the last, which is none of a row's.
+        self._db.executemany(_MESSAGE, [msgspec.structs.astuple(one)[:-1] for one in some])
+        # The vault is new, so the rows count from 1.
+        for row, one in enumerate(some, self._messages_before + 1):
+            if one.is_read:
+                self._read[one.group] = row
+        self._messages_before += len(some)
 
     # Imported
 
@@ -265,45 +253,42 @@ class Restoring:
             ),
         ).fetchone()
 
-    def _imported_message(self, one: backup.ImportedMessage) -> None:
-        if one.chat not in self._chats:
+    def _imported_messages(self, some: list[backup.ImportedMessage]) -> None:
+        if any(one.chat not in self._chats for one in some):
             raise BrokenArchive("an imported message is of no chat")
-        self._db.execute(
+        rows = map(msgspec.structs.astuple, some)
+        self._db.executemany(
             "INSERT INTO imported_message (chat, number, place, author, name, at, edited_at, text,"
             " marks, kind, extra, reply_to, forwarded_from, topic, file)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                *(self._chats[one.chat], one.number, one.place, one.author, one.name, one.at),
-                *(one.edited_at, one.text, one.marks, one.kind, one.extra, one.reply_to),
-                *(one.forwarded_from, one.topic, one.file),
-            ),
+            ((self._chats[chat], *rest) for chat, *rest in rows),
         )
 
-    _WRITE: dict[int, Callable[..., None]] = {  # noqa: RUF012  # never changed
-        Entry.PERSON: _person,
-        Entry.RELAY: _relay,
-        Entry.PLACE: _place,
-        Entry.FORMER: _former,
-        Entry.SETTING: _setting,
-        Entry.CONTACT: _contact,
-        Entry.WAY_BACK: _way_back,
-        Entry.ADDRESS: _address,
-        Entry.NAME: _new_name,
-        Entry.SHUT_OUT: _shut_out,
-        Entry.CONVERSATION: _conversation,
-        Entry.DESK: _desk,
-        Entry.EPOCH: _epoch,
-        Entry.BASE: _base,
-        Entry.STEP: _step,
-        Entry.HEARD: _heard,
-        Entry.BLOB: _blob,
-        Entry.MESSAGE: _message,
-        Entry.FILE: _file,
-        Entry.CHANGE: _change,
-        Entry.GONE: _gone,
-        Entry.IMPORTED_CHAT: _imported_chat,
-        Entry.IMPORTED_MESSAGE: _imported_message,
-        Entry.GENERATION: _generation,
+    _WRITE: dict[int, Callable[[Restoring, list[Any]], None]] = {  # noqa: RUF012  # never changed
+        Entry.PERSON: _each(_person),
+        Entry.RELAY: _each(_relay),
+        Entry.PLACE: _each(_place),
+        Entry.FORMER: _into("former", Entry.FORMER),
+        Entry.SETTING: _each(_setting),
+        Entry.CONTACT: _into("contact", Entry.CONTACT),
+        Entry.WAY_BACK: _into("way_back", Entry.WAY_BACK),
+        Entry.ADDRESS: _into("new_address", Entry.ADDRESS),
+        Entry.NAME: _into("new_name", Entry.NAME),
+        Entry.SHUT_OUT: _into("shut_out", Entry.SHUT_OUT),
+        Entry.CONVERSATION: _each(_conversation),
+        Entry.DESK: _into("desk", Entry.DESK),
+        Entry.EPOCH: _into("epoch", Entry.EPOCH),
+        Entry.BASE: _into("base", Entry.BASE),
+        Entry.STEP: _into("step", Entry.STEP),
+        Entry.HEARD: _each(_heard),
+        Entry.BLOB: _each(_blob),
+        Entry.MESSAGE: _messages,
+        Entry.FILE: _by(_FILE),
+        Entry.CHANGE: _by(_CHANGE),
+        Entry.GONE: _into("gone", Entry.GONE),
+        Entry.IMPORTED_CHAT: _each(_imported_chat),
+        Entry.IMPORTED_MESSAGE: _imported_messages,
+        Entry.GENERATION: _into("newest", Entry.GENERATION),
     }
 
 

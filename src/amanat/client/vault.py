@@ -51,6 +51,12 @@ if TYPE_CHECKING:
     Driver: TypeAlias = Callable[..., sqlite3.Connection]
     """The factory of connections to a database, called as `sqlcipher3.connect` calls one."""
 
+# The driver asks every value of other types than int, float, str and bytearray for adapters, which
+# takes longer than to bind it. These types need none, and say so at once.
+sqlcipher3.register_adapter(bytes, bytes)
+sqlcipher3.register_adapter(bool, int)
+sqlcipher3.register_adapter(type(None), {}.get)
+
 _PROBE_BYTES = 8192
 """The bytes that we write to find out whether we can write into a directory: a page or two."""
 _DATABASE = "vault.db"

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import struct
 from collections import Counter
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
@@ -44,8 +45,8 @@ SALT_BYTES = 16
 
 _MAGIC = b"AMANAT-ARCHIVE-"
 _COUNTER_BYTES = 11
-_HEAD_BYTES = 5
-"""Length of what stands before a record, in bytes: its kind and its length."""
+_HEAD = struct.Struct(">BI")
+"""The bytes before a record: its kind and its length."""
 _END = 255
 """The kind of the last record."""
 
@@ -70,11 +71,12 @@ class End(codec.Record, frozen=True):
     digest: Key
 
 
-class Item(NamedTuple):
-    """A record: its kind, 1 to 254, and its body, which is MessagePack."""
+class Run(NamedTuple):
+    """Records of one kind that follow each other: the kind, 1 to 254, and the body of each, which
+    is MessagePack."""
 
     kind: int
-    body: bytes
+    bodies: list[bytes]
 
 
 class Sealer:
@@ -89,15 +91,15 @@ class Sealer:
         self._sum = hashlib.sha256()
         self._counts: Counter[int] = Counter()
 
-    def add(self, kind: int, body: bytes) -> bytes:
-        """Add a record; returns the bytes of the archive that come next, if any do."""
-        self._counts[kind] += 1
-        record = _framed(kind, body)
-        self._sum.update(record)
-        return self._append(record)
+    def add(self, kind: int, *bodies: bytes) -> bytes:
+        """Add records of one kind; returns the bytes of the archive that come next, if any do."""
+        self._counts[kind] += len(bodies)
+        records = b"".join([_framed(kind, body) for body in bodies])
+        self._sum.update(records)
+        return self._append(records)
 
-    def _append(self, record: bytes) -> bytes:
-        self._rest += record
+    def _append(self, records: bytes) -> bytes:
+        self._rest += records
         sealed = b""
         while len(self._rest) > FRAME_BYTES:
             sealed += self._seal.seal(bytes(self._rest[:FRAME_BYTES]), is_last=False)
@@ -123,13 +125,13 @@ class Opener:
             raise WrongPhrase
         self._seal = _Sealing(key, salt, head[:length])
         self._sealed = bytearray()
-        self._rest = bytearray()
+        self._rest = b""
         self._sum = hashlib.sha256()
         self.counts: Counter[int] = Counter()
         """How many records of each kind were read so far."""
         self._is_ended = False
 
-    def feed(self, data: bytes) -> Iterator[Item]:
+    def feed(self, data: bytes) -> Iterator[Run]:
         """The records that the next bytes of the archive make whole. Raises BrokenArchive."""
         self._sealed += data
         # A frame is not the last one if anything comes after it.
@@ -138,32 +140,42 @@ class Opener:
             del self._sealed[:SEALED_BYTES]
             yield from self._take(self._seal.open(frame, is_last=False))
 
-    def end(self) -> Iterator[Item]:
+    def end(self) -> Iterator[Run]:
         """The last records, once all bytes were fed. Raises BrokenArchive unless the archive is
         whole."""
         yield from self._take(self._seal.open(bytes(self._sealed), is_last=True))
         if not self._is_ended or self._rest:
             raise BrokenArchive("it has no end")
 
-    def _take(self, plain: bytes) -> Iterator[Item]:
-        self._rest += plain
-        data, at = bytes(self._rest), 0
-        while len(data) - at >= _HEAD_BYTES:
-            size = int.from_bytes(data[at + 1 : at + _HEAD_BYTES], "big")
+    def _take(self, plain: bytes) -> list[Run]:
+        data, at, runs = self._rest + plain, 0, list[Run]()
+        while len(data) - at >= _HEAD.size:
+            kind, size = _HEAD.unpack_from(data, at)
             if self._is_ended or size > MAX_RECORD_BYTES:
                 raise BrokenArchive("a record is too large, or comes after the end")
-            end = at + _HEAD_BYTES + size
+            begin = at + _HEAD.size
+            end = begin + size
             if len(data) < end:
                 break
-            item = Item(data[at], data[at + _HEAD_BYTES : end])
-            if item.kind == _END:
-                self._finish(item.body)
+            body = data[begin:end]
+            if kind == _END:
+                self._count(runs, data[:at])
+                self._finish(body)
+            elif runs and runs[-1].kind == kind:
+                runs[-1].bodies.append(body)
             else:
-                self._sum.update(data[at:end])
-                self.counts[item.kind] += 1
-                yield item
+                runs.append(Run(kind, [body]))
             at = end
-        self._rest = bytearray(data[at:])
+        if not self._is_ended:
+            self._count(runs, data[:at])
+        self._rest = data[at:]
+        return runs
+
+    def _count(self, runs: list[Run], data: bytes) -> None:
+        """Count the records that these bytes hold, all but the end."""
+        self._sum.update(data)
+        for kind, bodies in runs:
+            self.counts[kind] += len(bodies)
 
     def _finish(self, body: bytes) -> None:
         end = codec.decode(_ends, body, BrokenArchive)
@@ -219,7 +231,7 @@ def _framed(kind: int, body: bytes) -> bytes:
     """A record in the stream."""
     if len(body) > MAX_RECORD_BYTES:
         raise ValueError("a record is too large")
-    return kind.to_bytes(1, "big") + len(body).to_bytes(4, "big") + body
+    return _HEAD.pack(kind, len(body)) + body
 
 
 def _check(key: bytes, salt: bytes) -> str:
