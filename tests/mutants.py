@@ -111,6 +111,24 @@ MUTANTS = [
         ["test_words.py::test_messages_are_found_by_all_words_and_the_beginning_of_the_last"],
     ),
     Mutant(
+        "a restored profile takes what the old device did before for its being in use",
+        "            return self._vault.get(_READ_IN) == drop_id\n",
+        "            return True\n",
+        ["test_restore.py::test_device_that_the_backup_was_made_on_is_out_and_makes_no_more"],
+    ),
+    Mutant(
+        "a restored profile does not know how often the old device has claimed",
+        "            key = CLAIMED_BEFORE\n",
+        "            return\n",
+        ["test_restore.py::test_device_that_the_backup_was_made_on_is_out_and_makes_no_more"],
+    ),
+    Mutant(
+        "a device that gives way does not tell the restored one",
+        "        self._claims.question(unit)  # which tells the restored profile that this device still runs\n",
+        "",
+        ["test_generation.py::test_restored_profile_locks_the_old_device_out_and_tells_it"],
+    ),
+    Mutant(
         "a restored profile does not count the messages that it has",
         "        self._db.execute(_COUNT)\n",
         "",
@@ -1618,7 +1636,7 @@ MUTANTS = [
     ),
     Mutant(
         "restored profile and the one before it claim alike",
-        'count = self._me.signer + generation + number.to_bytes(8, "big")',
+        'count = self._me.signer + generation.to_bytes(8, "big") + number.to_bytes(8, "big")',
         'count = self._me.signer + number.to_bytes(8, "big")',
         ["test_generation.py::test_restored_profile_locks_the_old_device_out_and_tells_it"],
     ),

@@ -498,9 +498,9 @@ async def test_old_copy_knows_itself_by_claims_that_came_after_it(
 async def test_claims_of_two_devices_of_a_person_do_not_meet(world: World) -> None:
     (alice,) = await world.friends("alice")
     pairs = alice.rules.chains._pairs
-    one = pairs.claim(1)
+    one = pairs.claim(1, generation=1)
     pairs._me = pairs._me._replace(signer=bytes(32))
-    assert pairs.claim(1) != one
+    assert pairs.claim(1, generation=1) != one
 
 
 def taken_by(relay: Relay, drop_id: bytes, whom: str, *, most: int) -> list[int]:

@@ -14,7 +14,7 @@ from amanat.cli import standing
 from amanat.client.vault import Unlock, open_vault
 from amanat.drill.person import Person
 from amanat.drill.world import World
-from amanat.errors import CopiedVault, OldGeneration, ProfileReplaced
+from amanat.errors import CopiedVault, OldDevice, OldGeneration, ProfileReplaced
 from amanat.protocol import codec, wire
 from amanat.protocol.identity import next_credential
 from amanat.protocol.messages import COMMIT_FRAGMENT, CommitInfo
@@ -84,13 +84,14 @@ async def test_restored_profile_locks_the_old_device_out_and_tells_it(
     }  # fmt: skip
     # The keys by which people know each other stay.
     assert bob.client.contact("alice").safety_number == again.client.contact("bob").safety_number
-    assert not {*again.warnings(), *bob.warnings(), *carol.warnings()}
+    assert set(again.warnings()) == {OldDevice.code}
+    assert not {*bob.warnings(), *carol.warnings()}
     assert not again.client.status().is_replaced
     for person in (alice, again, alice):  # neither takes the claims of the other for a copy's
         with person.client._unit() as unit:
             assert person.rules.conversations.claims.question(unit) or person.warnings()
         await world.settle()
-    assert not again.warnings()
+    assert set(again.warnings()) == {OldDevice.code}
     assert set(alice.warnings()) == {ProfileReplaced.code}
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from amanat.client.claims import QUESTION_EVERY_MS
 from amanat.client.restoring import Restoring
 from amanat.client.sdk.backups import restore as restored
 from amanat.client.sdk.client import Client
@@ -18,6 +19,7 @@ from amanat.errors import (
     FolderAway,
     MessageLost,
     NoBackup,
+    OldDevice,
     OutOfStep,
     ProfileExists,
     ProfileReplaced,
@@ -355,17 +357,27 @@ async def test_records_of_later_versions_are_passed_over(world: World, tmp_path:
 async def test_device_that_the_backup_was_made_on_is_out_and_makes_no_more(
     world: World, tmp_path: Path
 ) -> None:
-    """It comes up again after its profile was restored, and uses the same folder."""
+    """It comes up again after its profile was restored, and uses the same folder. The restored
+    device is told that it is in use."""
     alice, bob = await world.friends("alice", "bob")
     alice.say("bob", "hello")
-    await world.settle()
+    with alice.client._unit() as unit:  # it has run for more than a year
+        unit.put("claims", (400).to_bytes(8, "big"))
+    claims = alice.rules.conversations.claims
     words = begin(alice, folder(tmp_path))
-    await alice.client.backups.make()
+    for is_kept in (True, False):  # it claims before the backup, and after it
+        with alice.client._unit() as unit:
+            assert claims.question(unit)
+        await world.pass_time(QUESTION_EVERY_MS // 1000)
+        if is_kept:
+            await alice.client.backups.make()
     await alice.sleep()
     old = alice.copy()
     await lose(alice)
     await restore(alice, tmp_path, folder(tmp_path), words)
     await come_back(world, alice)
+    new = alice.directory
+    assert OldDevice.code not in alice.warnings()  # by what it did before
     alice.say("bob", "said by the restored device")
     await world.settle()
     await alice.live_as(old)
@@ -377,6 +389,9 @@ async def test_device_that_the_backup_was_made_on_is_out_and_makes_no_more(
     assert bob.texts("alice") == ["hello", "said by the restored device"]
     with pytest.raises(ProfileReplaced):
         await alice.client.backups.make()
+    await alice.live_as(new)
+    await world.settle()
+    assert alice.warnings().count(OldDevice.code) == 1
     assert not bob.warnings()
 
 

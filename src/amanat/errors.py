@@ -891,6 +891,15 @@ class ProfileReplaced(TrustError):
     hint = "go on with the restored profile, and wipe this one: it says nothing more there"
 
 
+class OldDevice(TrustError):
+    code = "old-device"
+    text = "the device that this profile was restored from is still in use"
+    hint = (
+        "it says nothing more where this one is; wipe it, and if it was stolen, somebody uses it:"
+        " tell your contacts"
+    )
+
+
 class MessageLost(TrustError):
     code = "message-lost"
     text = "a message is lost: its sender no longer has it"

@@ -20,7 +20,7 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING
 
-from amanat.client.rules.chains import CLAIMS_AHEAD
+from amanat.client.rules.chains import CLAIMED_BEFORE, CLAIMS_AHEAD
 from amanat.client.rules.outbox import Purpose
 from amanat.protocol.drops import expand
 from amanat.protocol.messages import MARK_BYTES
@@ -41,6 +41,8 @@ SUSPENSE_MS = 10_000
 thus silence us for at most 10 seconds of an hour. An old copy that did not wait would use keys a
 second time."""
 _CLAIM_BYTES = 32
+_READ_IN = "claim read in"
+"""The key in `meta` for the drop in which a claim of ours was read last."""
 
 
 class Claims:
@@ -102,9 +104,22 @@ class Claims:
         ).fetchone()
         return row is None or row[0] == 1
 
-    def read(self, unit: Unit, number: int, content: bytes) -> bool:
-        """Take a claim read in a bucket of ours, where nobody else can put one; returns whether it
-        newly shows that another copy of this vault made it."""
+    def read_of_before(self, unit: Unit, number: int, drop_id: bytes) -> bool:
+        """Take a claim of the device before this one, read in a bucket of ours; returns whether it
+        shows that the device still runs: it was put there after a claim of ours."""
+        if number <= self._chains.claimed_before():
+            return False  # read again
+        unit.put(CLAIMED_BEFORE, number.to_bytes(8, "big"))
+        self._chains.expect_claims()
+        try:
+            return self._vault.get(_READ_IN) == drop_id
+        except KeyError:
+            return False
+
+    def read(self, unit: Unit, number: int, content: bytes, drop_id: bytes) -> bool:
+        """Take a claim of this generation read in a bucket of ours, where nobody else can put one;
+        returns whether it newly shows that another copy of this vault made it."""
+        unit.put(_READ_IN, drop_id)
         row = unit.db.execute(
             "SELECT content FROM known_claim WHERE number = ?", (number,)
         ).fetchone()

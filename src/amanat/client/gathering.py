@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
+CLAIMS = "claims"
+"""How many claims the device has made, by which a restored profile knows later ones."""
 SHORT_S = 86_400
 """Texts with a shorter life, in seconds, are in no backup (a day)."""
 SETTINGS = (
@@ -42,9 +44,10 @@ SETTINGS = (
     "fetch files",
     "room for files",
     "name version",
+    CLAIMS,
 )
 """The settings that a backup keeps, by their keys in `meta`. Everything else there belongs to this
-vault alone: cursors, claims, the backups themselves."""
+vault alone: cursors, the backups themselves."""
 OF_PROGRAMS = "program "
 """How the keys begin under which programs keep values of their own (sdk/together.py)."""
 BATCH = 1_000

@@ -16,7 +16,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from amanat import mls
 from amanat.client.blobs import KEY_BYTES
+from amanat.client.gathering import CLAIMS
 from amanat.client.recalled import Recalled
+from amanat.client.rules.chains import CLAIMED_BEFORE
 from amanat.client.state import State
 from amanat.errors import BrokenArchive, InvalidCredential
 from amanat.protocol import backup, codec
@@ -178,7 +180,12 @@ class Restoring:
         return max(self._unit.now, 0).to_bytes(8, "big")
 
     def _setting(self, one: backup.Setting) -> None:
-        self._unit.put(one.key, self._now() if one.key == "name version" else one.value)
+        key, value = one.key, one.value
+        if key == CLAIMS:
+            key = CLAIMED_BEFORE
+        elif key == "name version":
+            value = self._now()
+        self._unit.put(key, value)
 
     def _relay(self, one: backup.Relay) -> None:
         self._put(

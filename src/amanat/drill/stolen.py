@@ -16,7 +16,7 @@ from amanat.drill.copied import HOURS, stolen, talk_with_losses
 from amanat.drill.figures import judge_ours
 from amanat.drill.integrity import in_a_world
 from amanat.drill.person import Person
-from amanat.errors import AmanatError, NotAMember, OutOfStep, ProfileReplaced
+from amanat.errors import AmanatError, NotAMember, OldDevice, OutOfStep, ProfileReplaced
 from amanat.protocol.archive import SEALED_BYTES, read_header
 
 if TYPE_CHECKING:
@@ -106,6 +106,8 @@ class Lived(NamedTuple):
     conversations: int
     told: int
     """Conversations in which the other device was told that it is out."""
+    heard: int
+    """Whether the restored device was told that the other one is in use: 1 or 0."""
 
 
 def both_live(seed: int, *, is_twice: bool = False) -> Lived:
@@ -155,6 +157,7 @@ def both_live(seed: int, *, is_twice: bool = False) -> Lived:
             said=sum(text.startswith(new.name) for text in bob.texts("alice")),
             conversations=len(places),
             told=old.warnings().count(ProfileReplaced.code),
+            heard=new.warnings().count(OldDevice.code),
         )
 
     return in_a_world(work, seed)
@@ -237,7 +240,8 @@ def _truth(settings: Settings, said: list[Said]) -> list[Result]:  # noqa: ARG00
 
 def _two_live(settings: Settings, said: list[Said]) -> list[Result]:  # noqa: ARG001  # same
     found = [both_live(seed) for seed in range(two_live.WORLDS)]
-    sent, used, texts, conversations, told = (sum(column) for column in zip(*found, strict=True))
+    columns = zip(*found, strict=True)
+    sent, used, texts, conversations, told, heard = (sum(column) for column in columns)
     twice = sum(both_live(seed, is_twice=True).used for seed in range(two_live.WORLDS))
     name = two_live.NAME
     is_held = not used and texts == ROUNDS * two_live.WORLDS and twice > 0
@@ -248,6 +252,12 @@ def _two_live(settings: Settings, said: list[Said]) -> list[Result]:  # noqa: AR
             f"conversations where the old device was told, of {conversations}",
             told,
             is_held=told == conversations,
+        ),
+        judge_ours(
+            name,
+            f"restored devices that were told of the old one, of {two_live.WORLDS}",
+            heard,
+            is_held=heard == two_live.WORLDS,
         ),
         judge_ours(name, "cells under used keys, one backup restored twice", twice, is_held=None),
     ]

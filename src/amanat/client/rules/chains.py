@@ -21,6 +21,7 @@ from amanat.client.rules.pairs import Pairs, open_asking, seal_asking
 from amanat.errors import InvalidCell, InvalidMessage
 from amanat.protocol.cells import LABEL_BYTES, label_of, one_time, open_cell
 from amanat.protocol.drops import expand
+from amanat.protocol.identity import FIRST_GENERATION
 from amanat.protocol.kinds import lane_of
 from amanat.protocol.labels import (
     CALL_WINDOW,
@@ -66,6 +67,8 @@ MAX_REACH = 8_192
 CLAIMS_AHEAD = 256
 """The number of claims beyond our own for which we look, and of our own whose content we keep:
 eight months' worth for a vault that claims once a day."""
+CLAIMED_BEFORE = "claims before"
+"""The key in a restored vault's `meta` for the highest number that the device before it claimed."""
 
 
 class FromPair(NamedTuple):
@@ -109,10 +112,11 @@ class FromHelper(NamedTuple):
 
 
 class FromClaim(NamedTuple):
-    """A claim of this vault, or of a copy of it."""
+    """A claim of this vault or of a copy of it; or of the device that it was restored from."""
 
     number: int
     payload: bytes
+    generation: int
 
 
 Arrival = FromPair | FromInvite | FromKnock | FromLost | FromHelper | FromClaim
@@ -173,6 +177,8 @@ class _Expected(NamedTuple):
     """The chain, for a cell of a pair."""
     whom: bytes = b""
     """The identity of the helper whose answer is expected."""
+    generation: int = 0
+    """The generation of the device that claims."""
 
 
 class Chains:
@@ -187,7 +193,8 @@ class Chains:
         self._windows: dict[_Chain, Window] = {}
         self._past: set[_Chain] = set()  # the chains that have ended
         self._pairs = Pairs(me)
-        self._claims: set[int] = set()  # the claims whose labels are expected
+        self._claims: set[tuple[int, int]] = set()
+        """The claims whose labels are expected: their numbers and generations."""
         vault.bind(forget=self._forget)
 
     def _forget(self) -> None:
@@ -203,7 +210,7 @@ class Chains:
         self._outbox.deposit(
             unit,
             self._me.addresses,
-            self._pairs.claim(number),
+            self._pairs.claim(number, generation=self._me.generation),
             content,
             purpose=purpose,
             about=None,
@@ -213,22 +220,36 @@ class Chains:
 
     def claimed(self) -> int:
         """The highest number that this vault has claimed, or knows that a copy of it has."""
+        return self._count("claims")
+
+    def claimed_before(self) -> int:
+        """The highest number that the device before this one is known to have claimed."""
+        return self._count(CLAIMED_BEFORE)
+
+    def _count(self, key: str) -> int:
         try:
-            return int.from_bytes(self._vault.get("claims"), "big")
+            return int.from_bytes(self._vault.get(key), "big")
         except KeyError:
             return 0
 
     def expect_claims(self) -> None:
-        """Recognise the claims whose content is known, and those that a copy may make next."""
+        """Recognise the claims whose content is known, those that a copy may make next, and those
+        that the device before this one may make next."""
         if self._labels is None:
             return  # read from the vault when they are needed
-        claimed = self.claimed()
+        ours, first = self._me.generation, self.claimed() + 1
         known = [row[0] for row in self._vault.read.execute("SELECT number FROM known_claim")]
-        for number in (*known, *range(claimed + 1, claimed + CLAIMS_AHEAD + 1)):
-            if number not in self._claims:
-                self._claims.add(number)
-                secret = self._pairs.claim(number)
-                self._expect(secret, _Expected(_Source.CLAIM, secret, b"", number))
+        expected = [(number, ours) for number in (*known, *range(first, first + CLAIMS_AHEAD))]
+        if ours > FIRST_GENERATION:
+            first = self.claimed_before() + 1
+            expected += [(number, ours - 1) for number in range(first, first + CLAIMS_AHEAD)]
+        for number, generation in expected:
+            if (number, generation) not in self._claims:
+                self._claims.add((number, generation))
+                secret = self._pairs.claim(number, generation=generation)
+                self._expect(
+                    secret, _Expected(_Source.CLAIM, secret, b"", number, generation=generation)
+                )
 
     # Ways back: between two people's lasting keys
 
@@ -512,7 +533,7 @@ class Chains:
             case _Source.LOST:  # its label may come again
                 return FromLost(expected.signer, payload)
             case _Source.CLAIM:  # it may be shown again, and then means the same
-                return FromClaim(expected.position, payload)
+                return FromClaim(expected.position, payload, expected.generation)
             case _Source.HELP:
                 return FromHelper(expected.signer, expected.whom, payload)
             case _Source.INVITE:

@@ -98,6 +98,7 @@ class Entering:
         naming: Naming,
         astray: Astray,
     ) -> None:
+        self._claims = base.claims
         self._cursors = base.cursors
         self._chains = base.chains
         self._engine = base.engine
@@ -355,6 +356,7 @@ class Entering:
         self.end(unit, gid)
         unit.db.execute("UPDATE conversation SET state = 'replaced' WHERE gid = ?", (gid,))
         self._warnings.warn(unit, gid, ProfileReplaced.code, "")
+        self._claims.question(unit)  # which tells the restored profile that this device still runs
         unit.events.append(Removed(gid))
 
     def abandon(self, unit: Unit, identity: bytes) -> GivenUp:

@@ -36,11 +36,10 @@ class Pairs:
         the other is us."""
         return expand(self.secret(delivery), b"amanat way back", asker + helper)
 
-    def claim(self, number: int) -> bytes:
-        """The secret by which this device, or a copy of it, claims a number. A restored profile
-        has the same keys as the one before it, and is no copy of it."""
-        generation = self._me.generation.to_bytes(8, "big")
-        count = self._me.signer + generation + number.to_bytes(8, "big")
+    def claim(self, number: int, *, generation: int) -> bytes:
+        """The secret by which our device of a generation, or a copy of it, claims a number. A
+        restored profile has the same keys as the one before it, and is no copy of it."""
+        count = self._me.signer + generation.to_bytes(8, "big") + number.to_bytes(8, "big")
         return expand(self._me.delivery_key, b"amanat claim", count)
 
 

@@ -17,7 +17,7 @@ from amanat.client.rules.chains import (
     FromLost,
     FromPair,
 )
-from amanat.errors import PeerError, RelayUnreachable, TrustError, Unavailable
+from amanat.errors import OldDevice, PeerError, RelayUnreachable, TrustError, Unavailable
 from amanat.protocol import wire
 
 if TYPE_CHECKING:
@@ -162,9 +162,8 @@ class Buckets:
                     self._helping.help(unit, identity, payload)
                 case FromHelper(gid, identity, payload):
                     self._asking.answered(unit, gid, identity, payload)
-                case FromClaim(number, payload):
-                    if self._conversations.claims.read(unit, number, payload):
-                        self._conversations.astray.all_astray(unit)
+                case FromClaim(number, payload, generation):
+                    self._hear_claim(unit, number, payload, generation, home.bucket.drop_id)
                 case FromPair(gid, signer, cell, is_past):
                     at = home.bucket.drop_id
                     self._conversations.addresses.arrived_at(unit, gid, signer, at)
@@ -173,6 +172,16 @@ class Buckets:
                     assert_never(arrival)
         if self._cursors.refute_hearsay(unit, home.bucket.drop_id):
             self._conversations.warnings.doubt_relay(unit, None, None)
+
+    def _hear_claim(
+        self, unit: Unit, number: int, payload: bytes, generation: int, drop_id: bytes
+    ) -> None:
+        talk = self._conversations
+        if generation < self._me.generation:
+            if talk.claims.read_of_before(unit, number, drop_id):
+                talk.warnings.warn(unit, None, OldDevice.code, "")
+        elif talk.claims.read(unit, number, payload, drop_id):
+            talk.astray.all_astray(unit)
 
     async def _read_again(self) -> None:
         """Look again at the cells that our bucket held before a chain was known."""

@@ -5,8 +5,8 @@ on. Both run at once, and on both the person writes to two contacts and a group 
 program lets them. The relay's log names the device of each cell. The control restores one backup
 twice: of two devices of one generation some cells have to have one label.
 Source: backups of other messengers, which restore ratchets and speak with used keys.
-Metric: how many cells the restored profile sends under keys of the old device, and whether the old
-device is told.
+Metric: how many cells the restored profile sends under keys of the old device, and whether both
+devices are told of each other.
 """
 
 from __future__ import annotations

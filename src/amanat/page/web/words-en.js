@@ -692,6 +692,8 @@ export const warnings = {
     "A device that was replaced by a restored profile tried to come back into a conversation, and did not get in.",
   "profile-replaced":
     "Your profile was restored elsewhere. Go on there, and wipe this one: it says nothing more in the conversations where the restored one is.",
+  "old-device":
+    "The device that your profile was restored from is still in use. It says nothing more where this one is. Wipe it; if it was stolen, somebody uses it: tell your contacts.",
   "copied-vault": "Another copy of your profile was used after this one. Use only one of them.",
   "message-lost":
     "A message to you is lost: its sender no longer has it. Ask them to write it again.",
