@@ -129,6 +129,12 @@ MUTANTS = [
         ["test_generation.py::test_restored_profile_locks_the_old_device_out_and_tells_it"],
     ),
     Mutant(
+        "a restored profile takes a file for whole whose content did not come",
+        "                    restoring.lose(blob)\n",
+        "                    continue\n",
+        ["test_restore.py::test_file_whose_content_is_lost_in_the_folder_is_not_here"],
+    ),
+    Mutant(
         "a restored profile does not count the messages that it has",
         "        self._db.execute(_COUNT)\n",
         "",

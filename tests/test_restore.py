@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from amanat.client.claims import QUESTION_EVERY_MS
+from amanat.client.folders import Folder
 from amanat.client.restoring import Restoring
 from amanat.client.sdk.backups import restore as restored
 from amanat.client.sdk.client import Client
@@ -27,6 +28,7 @@ from amanat.errors import (
 )
 from amanat.protocol import phrase
 from amanat.protocol.backup import RECORDS, Entry
+from damage import changed_at
 from test_backup import Killed, begin, entries, folder
 
 
@@ -279,6 +281,35 @@ async def test_restore_that_cannot_be_leaves_no_profile(world: World, tmp_path: 
     write(good, whole)
     with pytest.raises(ProfileExists):
         await restored(copy, Unlock(key=alice.key), backup=good, phrase=words, around=alice.around)
+
+
+async def test_file_whose_content_is_lost_in_the_folder_is_not_here(
+    world: World, tmp_path: Path
+) -> None:
+    """Everything else is restored."""
+    alice, _ = await world.friends("alice", "bob")
+    for name in ("lost", "damaged", "good"):
+        write(tmp_path / name, os.urandom(100_000))
+        await alice.client.notes().send_file(tmp_path / name, text=name)
+    words = begin(alice, folder(tmp_path))
+    made = await alice.client.backups.make()
+    where, notes = Folder(folder(tmp_path), phrase.key_of(words)), alice.client.notes()
+    blobs = {
+        m.text: alice.one("SELECT blob FROM file WHERE id = ?", bytes.fromhex(m.id))
+        for m in notes.messages()
+    }
+    where.blob_path(blobs["lost"]).unlink()
+    damaged = where.blob_path(blobs["damaged"])
+    write(damaged, changed_at(content(damaged)))
+    await lose(alice)
+    await restore(alice, tmp_path, Path(made.file), words)
+    files = {one.text: one.file for one in alice.client.notes().messages()}
+    assert {text: one and one.is_here for text, one in files.items()} == {
+        "lost": False, "damaged": False, "good": True,
+    }  # fmt: skip
+    assert files["good"] is not None
+    await files["good"].save(tmp_path / "restored")
+    assert content(tmp_path / "restored") == content(tmp_path / "good")
 
 
 @pytest.mark.long

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import os
 import secrets
+from concurrent.futures import Future, ThreadPoolExecutor
 from importlib.metadata import version
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -175,13 +176,34 @@ def restore(
     found: list[Found] = []
 
     def fill(unit: Unit, new: Vault) -> None:
-        blobs = Blobs(new)
-        restoring = Restoring(unit, lambda one: _bring_blob(blobs, one, folder))
-        found.append(_take(path, key, restoring, told, phase="restore"))
+        blobs, coming = Blobs(new), dict[bytes, Future[bool]]()
+
+        def bring(one: BlobRecord) -> bytes:
+            name = BlobName(one.blob, secrets.token_bytes(KEY_BYTES))
+            coming[one.blob] = carrying.submit(_bring_blob, blobs, name, one.frames, folder)
+            return name.key
+
+        # The contents of files come in a thread of their own, while the texts are written.
+        with _giving_up(ThreadPoolExecutor(1)) as carrying:
+            restoring = Restoring(unit, bring)
+            found.append(_take(path, key, restoring, told, phase="restore"))
+            for number, (blob, has_come) in enumerate(coming.items()):
+                told("files", number, len(coming))
+                if not has_come.result():
+                    restoring.lose(blob)
         finish(unit, new)
 
     vaults.create(directory, unlock, fill, now=now, driver=driver)
     return found[0]
+
+
+@contextlib.contextmanager
+def _giving_up(pool: ThreadPoolExecutor) -> Iterator[ThreadPoolExecutor]:
+    """A pool that begins nothing more once it is left."""
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _take(
@@ -263,20 +285,19 @@ def _copy(source: Blob, draft: Path, folder: Folder, blob: bytes) -> int:
     return many
 
 
-def _bring_blob(blobs: Blobs, one: BlobRecord, folder: Folder) -> bytes | None:
-    """Write a content of a backup into a profile; returns its key there. None if it does not open:
-    its message stays, and says that its file is not here."""
-    name = BlobName(one.blob, secrets.token_bytes(KEY_BYTES))
+def _bring_blob(blobs: Blobs, name: BlobName, frames: int, folder: Folder) -> bool:
+    """Write a content of a backup into a profile; returns whether it came: False if it does not
+    open. Raises the errors of `naming_faults`."""
     try:
-        handle = os.open(folder.blob_path(one.blob), os.O_RDONLY | os.O_CLOEXEC)
+        handle = os.open(folder.blob_path(name.id), os.O_RDONLY | os.O_CLOEXEC)
         with (
-            Blob(handle, folder.blob_key(one.blob), folder.place) as source,
+            Blob(handle, folder.blob_key(name.id), folder.place) as source,
             blobs.create(name) as copy,
         ):
-            for number in range(one.frames):
+            for number in range(frames):
                 copy.write(number, source.read(number))
             copy.sync()
         blobs.sync(name)
     except (BlobDamaged, FileNotFoundError):
-        return None
-    return name.key
+        return False
+    return True

@@ -94,11 +94,9 @@ def _bring_nothing(_blob: backup.Blob) -> bytes:
 class Restoring:
     """A restore under way."""
 
-    def __init__(
-        self, unit: Unit, bring: Callable[[backup.Blob], bytes | None] = _bring_nothing
-    ) -> None:
-        """`bring` writes the content of a blob into the profile and gives its key there, or None if
-        it cannot; a trial writes none."""
+    def __init__(self, unit: Unit, bring: Callable[[backup.Blob], bytes] = _bring_nothing) -> None:
+        """`bring` begins to write the content of a blob into the profile and gives its key there; a
+        trial writes none. If the content does not come, `lose` has to hear of it."""
         self._unit = unit
         self._db = unit.db
         self._bring = bring
@@ -235,9 +233,13 @@ class Restoring:
 
     def _blob(self, one: backup.Blob) -> None:
         self.blobs[one.blob] = one.frames
-        key = self._bring(one)
-        if key is not None:
-            self._put("blob", one.blob, key, one.size, one.is_own, self._unit.now)
+        self._put("blob", one.blob, self._bring(one), one.size, one.is_own, self._unit.now)
+
+    def lose(self, blob: bytes) -> None:
+        """Hear that the content of a blob did not come: its message stays, and says that its file
+        is not here."""
+        self._db.execute("UPDATE file SET blob = NULL WHERE blob = ?", (blob,))
+        self._db.execute("DELETE FROM blob WHERE id = ?", (blob,))
 
     def _messages(self, some: list[backup.Message]) -> None:
         # All fields but the last, which is none of a row's.

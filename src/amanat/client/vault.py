@@ -59,6 +59,9 @@ sqlcipher3.register_adapter(type(None), {}.get)
 
 _PROBE_BYTES = 8192
 """The bytes that we write to find out whether we can write into a directory: a page or two."""
+_FILLING_KIB = 262_144
+"""The most memory for the pages of a new vault while it is filled, in KiB: one that is restored has
+some hundred megabytes, and a page that does not stay in memory is sealed and written many times."""
 _DATABASE = "vault.db"
 _LOCK = "lock"
 
@@ -360,6 +363,7 @@ def _create(
         for leftover in directory.glob(_DATABASE + ".new*"):
             leftover.unlink()
         db = _connect(draft, key, driver)
+        db.execute(f"PRAGMA cache_size = -{_FILLING_KIB}")
         vault = Vault(db, -1, directory)
         try:
             with vault.unit(now=now) as unit:
