@@ -135,6 +135,12 @@ MUTANTS = [
         ["test_restore.py::test_file_whose_content_is_lost_in_the_folder_is_not_here"],
     ),
     Mutant(
+        "nobody is told how to go on without a home",
+        '        return {self.relay, self.fallback} - {""} <= {*self.away}\n',
+        "        return False\n",
+        ["test_restore.py::test_person_whose_home_went_with_the_machine_is_told_how_to_go_on"],
+    ),
+    Mutant(
         "a restored profile does not count the messages that it has",
         "        self._db.execute(_COUNT)\n",
         "",

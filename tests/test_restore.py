@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from amanat.cli import standing
 from amanat.client.claims import QUESTION_EVERY_MS
 from amanat.client.folders import Folder
 from amanat.client.restoring import Restoring
@@ -475,3 +476,36 @@ async def test_backup_of_version_1_restores_for_ever(world: World, tmp_path: Pat
 
 def test_restoring_knows_every_record() -> None:
     assert set(Restoring._WRITE) == set(Entry) == set(RECORDS)
+
+
+async def test_person_whose_home_went_with_the_machine_is_told_how_to_go_on(
+    world: World, tmp_path: Path
+) -> None:
+    """Her relay ran on the machine that she has lost, so nobody can answer her there."""
+    own = world.add_relay("IR")
+    alice, bob = await world.person("alice", relay=own), await world.person("bob")
+    await world.meet(bob, alice)
+    alice.say("bob", "hello")
+    await world.settle()
+    words = begin(alice, folder(tmp_path))
+    await alice.client.backups.make()
+    assert not alice.client.status().is_homeless
+    await lose(alice)
+    world.network.cut(own.address)
+    await restore(alice, tmp_path, folder(tmp_path), words)
+    alice.wake()
+    await world.pass_time(600)
+    assert alice.client.status().is_homeless
+    assert "amanat exit --to RELAY" in standing._troubles(alice.client.status())
+    await alice.client.home.exit(str(world.relay.address))
+    await world.pass_time(600)
+    assert not alice.client.status().is_homeless
+    assert "amanat exit" not in standing._troubles(alice.client.status())
+    bob.client.chat("alice").leave()
+    alice.client.accept(bob.client.invite())
+    await world.pass_time(600)
+    alice.say("bob", "here I am")
+    bob.say("alice", "welcome")
+    await world.pass_time(600)
+    for one, other in ((alice, "bob"), (bob, "alice")):
+        assert sorted(one.texts(other)) == ["here I am", "welcome"]  # said at one moment

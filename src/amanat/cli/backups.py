@@ -269,6 +269,11 @@ def restore(args: argparse.Namespace, out: Out) -> None:
                 f"{len(waiting)} conversations wait for somebody in them to let this device in:"
                 " stay online with `amanat run` or `amanat up`"
             )
+            out.note(
+                f"your home is still {found.relay}: if it was lost with the old device, move to"
+                " another relay with `amanat exit --to RELAY`. Contacts cannot answer you at the"
+                " old one: let each of them leave the old conversation and send you an invite"
+            )
 
     with naming_faults(args.profile):
         uvloop.run(run())

@@ -46,6 +46,11 @@ def status(args: argparse.Namespace, out: Out) -> None:
 def _troubles(status: Status) -> str:
     lines = [f"{ProfileReplaced.text}: {ProfileReplaced.hint}"] if status.is_replaced else []
     lines += [f"cannot be reached now: {relay}" for relay in status.away]
+    if status.is_homeless:
+        lines.append(
+            "no home of yours answers: if it is gone for good, move to another relay with"
+            " `amanat exit --to RELAY`"
+        )
     lines += [
         f"missing: {one.many} of {shown(one.sender)} in {shown(one.conversation)};"
         " they are asked to send it again"

@@ -565,6 +565,11 @@ class Status(NamedTuple):
     conversations: int
     warnings: list[WarningView]
 
+    @property
+    def is_homeless(self) -> bool:
+        """Whether no home of the person answers."""
+        return {self.relay, self.fallback} - {""} <= {*self.away}
+
     def as_json(self) -> dict[str, object]:
         """The fields that commands print."""
         return {

@@ -1,6 +1,6 @@
 /** Home: where what is said to the person rests, by which ways it comes, and what went wrong. */
 
-import { waiting } from "./awaiting.js";
+import { isHomeless, waiting } from "./awaiting.js";
 import { shortDay, shortMoment } from "./days.js";
 import { make } from "./dom.js";
 import { transportLines } from "./details.js";
@@ -81,6 +81,7 @@ function place(status) {
     says(...fill(words.homeIn, { where: region(status.region) })),
     ...(status.operator ? [says(...fill(words.operatedBy, { who: bdi(status.operator) }))] : []),
     says(reach(status, status.relay)),
+    ...(isHomeless(status) ? [says(words.homeGone)] : []),
     hint(address(short(status.relay))),
     way([words.exit], () => showExit(), "exit"),
   );

@@ -128,6 +128,8 @@ export const words = {
     "Everything said up to the backup is here. A backup goes on being made every day in the same folder.",
   restoredOut:
     "Your old device is locked out of each conversation as soon as this one is let in. Do not use it again.",
+  restoredHomeless:
+    "Your home cannot be reached. If it was lost with your old device, move to another home, in the settings under Home. Your contacts cannot answer you at the old one: let each of them leave the old conversation and send you an invite.",
   restoredWaitOne:
     "One conversation waits for somebody in it to let this device in. Stay online; what you write meanwhile leaves then.",
   restoredWaitOther:

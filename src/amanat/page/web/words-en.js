@@ -271,6 +271,7 @@ export const words = {
     "What others write to you rests in {where}, and is under the law there, until you fetch it.",
   operatedBy: "The relay is run by {who}.",
   relayThere: "Your client reaches it.",
+  homeGone: "If it is gone for good, for instance with a lost machine, move to another home.",
   relayAway: "It cannot be reached just now. Nothing is lost: what you write waits.",
   othersAwayOne:
     "One relay of people you talk with cannot be reached just now. What you write to them waits.",
