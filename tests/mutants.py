@@ -141,6 +141,12 @@ MUTANTS = [
         ["test_restore.py::test_person_whose_home_went_with_the_machine_is_told_how_to_go_on"],
     ),
     Mutant(
+        "a child that is to check a backup makes one",
+        "        if ask.checked:\n",
+        "        if ask.checked and not ask.profile and not ask.place:\n",
+        ["test_maker.py::test_a_child_checks_a_backup"],
+    ),
+    Mutant(
         "a restored profile does not count the messages that it has",
         "        self._db.execute(_COUNT)\n",
         "",

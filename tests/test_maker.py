@@ -20,8 +20,9 @@ from amanat.client import apart, backing, maker
 from amanat.client.folders import Folder
 from amanat.client.sdk.backups import restore
 from amanat.client.vault import Unlock, Vault, open_vault
-from amanat.errors import FolderAway, NoMemory, ProfileInUse
+from amanat.errors import BrokenArchive, FolderAway, NoMemory, ProfileInUse
 from amanat.protocol import phrase
+from damage import changed_at
 from relays import in_loop
 
 pytestmark = [pytest.mark.e2e, pytest.mark.long]
@@ -67,7 +68,7 @@ def is_good(folder: Folder) -> bool:
 async def test_a_child_makes_a_backup_that_restores(tmp_path: Path) -> None:
     opened, folder = await profile(tmp_path)
     told: list[str] = []
-    made = await apart.make_apart(
+    made = await apart.Apart().make(
         opened,
         folder,
         KEY,
@@ -85,9 +86,24 @@ async def test_a_child_makes_a_backup_that_restores(tmp_path: Path) -> None:
 async def test_a_child_forgets_backups_as_the_person_has_set(tmp_path: Path) -> None:
     opened, kept = await profile(tmp_path)
     folder = Folder(kept.place, KEY, forget_days=1)
-    made = await apart.make_apart(opened, folder, KEY, now=NOW + 2 * DAY_MS)
+    made = await apart.Apart().make(opened, folder, KEY, now=NOW + 2 * DAY_MS)
     assert [one.path for one in folder.archives()] == [made.path]
     opened.close()
+
+
+@in_loop
+async def test_a_child_checks_a_backup(tmp_path: Path) -> None:
+    opened, folder = await profile(tmp_path)
+    opened.close()
+    (kept,) = folder.archives()
+    told: list[str] = []
+    found = await apart.Apart().check(
+        kept.path, folder, KEY, now=NOW, told=lambda phase, _done, _whole: told.append(phase)
+    )
+    assert found == backing.check(kept.path, folder, KEY, now=NOW)
+    kept.path.write_bytes(changed_at(kept.path.read_bytes()))
+    with pytest.raises(BrokenArchive):
+        await apart.Apart().check(kept.path, folder, KEY, now=NOW)
 
 
 @in_loop
@@ -95,7 +111,7 @@ async def test_errors_of_a_child_have_their_names(tmp_path: Path) -> None:
     opened, _ = await profile(tmp_path)
     away = Folder(tmp_path / "nowhere", KEY)
     with pytest.raises(FolderAway, match="nowhere"):
-        await apart.make_apart(opened, away, KEY, now=NOW + 1_000)
+        await apart.Apart().make(opened, away, KEY, now=NOW + 1_000)
     opened.close()
 
 
@@ -114,7 +130,7 @@ async def test_no_secret_is_in_a_childs_command_or_environment(
         return child
 
     monkeypatch.setattr(children, "start", watched)
-    await apart.make_apart(opened, folder, KEY, now=NOW + 1_000)
+    await apart.Apart().make(opened, folder, KEY, now=NOW + 1_000)
     (public,) = seen
     assert b"amanat.client.maker" in public
     for secret in (KEY, opened.key, os.fsencode(opened.directory), os.fsencode(folder.place)):
@@ -186,7 +202,7 @@ async def test_a_child_that_is_ended_leaves_the_last_backup(
         return child
 
     monkeypatch.setattr(children, "start", noted)
-    making = asyncio.create_task(apart.make_apart(opened, folder, KEY, now=NOW + 1_000))
+    making = asyncio.create_task(apart.Apart().make(opened, folder, KEY, now=NOW + 1_000))
     await until(lambda: begun)
     if how == "killed":
         os.kill(begun[0], signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""A backup made apart: by a child (`amanat.client.maker`), while the client goes on.
+"""A backup made or checked apart: by a child (`amanat.client.maker`), while the client goes on.
 
 Gathering, sealing and the trial take seconds of one core, and Python runs one thread at a time. In
 the client's own process they would make every text wait. So a child does all of it, at the lowest
@@ -21,7 +21,7 @@ from amanat.client import backing
 from amanat.errors import BY_CODE, NoMemory
 
 if TYPE_CHECKING:
-    from amanat.client.backing import Made
+    from amanat.client.backing import Found, Made
     from amanat.client.folders import Folder
     from amanat.client.vault import Vault
 
@@ -31,7 +31,8 @@ LENGTH = struct.Struct(">I")
 
 
 class Ask(msgspec.Struct, frozen=True):
-    """A backup to make. Paths are as the system has them."""
+    """A backup to make of a profile; or one to check, which needs none. Paths are as the system has
+    them."""
 
     profile: bytes
     vault_key: bytes
@@ -39,6 +40,8 @@ class Ask(msgspec.Struct, frozen=True):
     key: bytes
     forget_days: int
     now: int
+    checked: bytes = b""
+    """The archive to check; empty to make one."""
 
 
 class Told(msgspec.Struct, frozen=True, tag=True):
@@ -59,33 +62,84 @@ class MadeApart(msgspec.Struct, frozen=True, tag=True):
     damaged: int
 
 
+class Checked(msgspec.Struct, frozen=True, tag=True):
+    """It is good."""
+
+    found: backing.Found
+
+
 class Failed(msgspec.Struct, frozen=True, tag=True):
-    """It could not be made, by an error of ours."""
+    """It could not be made, or is not good, by an error of ours."""
 
     code: str
     detail: str
 
 
-Answer: TypeAlias = Told | MadeApart | Failed
+Answer: TypeAlias = Told | MadeApart | Checked | Failed
 
 encode = msgspec.json.Encoder().encode
 asks = msgspec.json.Decoder(Ask)
 _answers: msgspec.json.Decoder[Answer] = msgspec.json.Decoder(Answer)
 
 
-async def make_apart(
-    opened: Vault, folder: Folder, key: bytes, *, now: int, told: backing.Told = backing.quiet
-) -> Made:
-    """Make a backup in a child. Raises like `backing.make`, or NoMemory if the system has ended the
-    child. If the caller is cancelled, the child ends, and the backups from before stay."""
-    ask = Ask(
-        profile=os.fsencode(opened.directory.absolute()),
-        vault_key=opened.key,
-        place=os.fsencode(folder.place),
-        key=key,
-        forget_days=folder.forget_days,
-        now=now,
-    )
+class Apart:
+    """Makes and checks backups in a child. If the caller is cancelled, the child ends, and the
+    backups from before stay."""
+
+    async def make(
+        self,
+        opened: Vault,
+        folder: Folder,
+        key: bytes,
+        *,
+        now: int,
+        told: backing.Told = backing.quiet,
+    ) -> Made:
+        """Make a backup. Raises like `backing.make`, or NoMemory if the system has ended the
+        child."""
+        ask = Ask(
+            profile=os.fsencode(opened.directory.absolute()),
+            vault_key=opened.key,
+            place=os.fsencode(folder.place),
+            key=key,
+            forget_days=folder.forget_days,
+            now=now,
+        )
+        match await _answer(ask, told):
+            case MadeApart(path, size, found, new_blobs, damaged):
+                return backing.Made(Path(os.fsdecode(path)), size, found, new_blobs, damaged)
+            case Checked():
+                raise RuntimeError("a child has answered something else")
+
+    async def check(
+        self,
+        path: Path,
+        folder: Folder,
+        key: bytes,
+        *,
+        now: int,
+        told: backing.Told = backing.quiet,
+    ) -> Found:
+        """Check an archive. Raises like `backing.check`, or NoMemory if the system has ended the
+        child."""
+        ask = Ask(
+            profile=b"",
+            vault_key=b"",
+            place=os.fsencode(folder.place),
+            key=key,
+            forget_days=0,
+            now=now,
+            checked=os.fsencode(path),
+        )
+        match await _answer(ask, told):
+            case Checked(found):
+                return found
+            case MadeApart():
+                raise RuntimeError("a child has answered something else")
+
+
+async def _answer(ask: Ask, told: backing.Told) -> MadeApart | Checked:
+    """The answer of a child to an ask. Raises the error that it names, or NoMemory."""
     child = await children.start(CHILD)
     try:
         if child.stdin is None or child.stdout is None:
@@ -98,8 +152,8 @@ async def make_apart(
                     told(phase, done, whole)
                 case Failed(code, detail):
                     raise BY_CODE[code](detail)
-                case MadeApart(path, size, found, new_blobs, damaged):
-                    return backing.Made(Path(os.fsdecode(path)), size, found, new_blobs, damaged)
+                case answer:
+                    return answer
     except EOFError:
         status = await child.wait()
         if status < 0:

@@ -68,12 +68,18 @@ class Made(NamedTuple):
 
 
 class Maker(Protocol):
-    """Makes a backup while the client goes on."""
+    """Makes and checks backups while the client goes on."""
 
-    async def __call__(
+    async def make(
         self, opened: Vault, folder: Folder, key: bytes, *, now: int, told: Told = ...
     ) -> Made:
         """Make a backup, and raise, as `make` does."""
+        ...
+
+    async def check(
+        self, path: Path, folder: Folder, key: bytes, *, now: int, told: Told = ...
+    ) -> Found:
+        """Check an archive, and raise, as `check` does."""
         ...
 
 
@@ -93,11 +99,20 @@ def make(vault: Vault, folder: Folder, key: bytes, *, now: int, told: Told = qui
         raise FolderAway(str(folder.place)) from None
 
 
-async def make_in_thread(
-    opened: Vault, folder: Folder, key: bytes, *, now: int, told: Told = quiet
-) -> Made:
-    """Make a backup in a thread of this process."""
-    return await asyncio.to_thread(make, opened, folder, key, now=now, told=told)
+class InThread:
+    """Makes and checks backups in a thread of this process."""
+
+    async def make(
+        self, opened: Vault, folder: Folder, key: bytes, *, now: int, told: Told = quiet
+    ) -> Made:
+        """Make a backup, and raise, as `make` does."""
+        return await asyncio.to_thread(make, opened, folder, key, now=now, told=told)
+
+    async def check(
+        self, path: Path, folder: Folder, key: bytes, *, now: int, told: Told = quiet
+    ) -> Found:
+        """Check an archive, and raise, as `check` does."""
+        return await asyncio.to_thread(check, path, folder, key, now=now, told=told)
 
 
 def _make(vault: Vault, folder: Folder, key: bytes, now: int, told: Told) -> Made:

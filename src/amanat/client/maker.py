@@ -1,4 +1,4 @@
-"""The maker: the child that makes one backup, at the lowest priority.
+"""The maker: the child that makes or checks one backup, at the lowest priority.
 
 It is a Python of its own with standard input and output, and no environment (`amanat.child`). An
 ask comes in, with the secrets; answers go out. It ends when its input ends.
@@ -13,7 +13,17 @@ import threading
 from pathlib import Path
 
 from amanat.client import backing, vault
-from amanat.client.apart import LENGTH, Answer, Ask, Failed, MadeApart, Told, asks, encode
+from amanat.client.apart import (
+    LENGTH,
+    Answer,
+    Ask,
+    Checked,
+    Failed,
+    MadeApart,
+    Told,
+    asks,
+    encode,
+)
 from amanat.client.folders import Folder
 from amanat.errors import AmanatError
 from amanat.process import keep_memory_private
@@ -29,7 +39,7 @@ def _say(answer: Answer) -> None:
 
 
 def main() -> None:
-    """The child: makes the one backup that it is asked for."""
+    """The child: makes or checks the one backup that it is asked for."""
     keep_memory_private()
     os.setpriority(os.PRIO_PROCESS, 0, NICE)
     given = sys.stdin.buffer
@@ -41,12 +51,15 @@ def main() -> None:
         os._exit(1)
 
     threading.Thread(target=end_with_client, daemon=True).start()
-    _say(_make(ask, lambda *far: _say(Told(*far))))
+    _say(_do(ask, lambda *far: _say(Told(*far))))
 
 
-def _make(ask: Ask, told: backing.Told) -> MadeApart | Failed:
+def _do(ask: Ask, told: backing.Told) -> MadeApart | Checked | Failed:
     folder = Folder(Path(os.fsdecode(ask.place)), ask.key, forget_days=ask.forget_days)
     try:
+        if ask.checked:
+            path = Path(os.fsdecode(ask.checked))
+            return Checked(backing.check(path, folder, ask.key, now=ask.now, told=told))
         with vault.beside(Path(os.fsdecode(ask.profile)), ask.vault_key) as opened:
             made = backing.make(opened, folder, ask.key, now=ask.now, told=told)
     except AmanatError as error:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import sqlcipher3
 
-from amanat.client.apart import make_apart
+from amanat.client.apart import Apart
 from amanat.link import INTERNET
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Surroundings(NamedTuple):
     """Makes the connection to the vault's database."""
     tick_s: Callable[[], float] = tick_s
     """Tells how often the client looks for work that is due, in seconds."""
-    make_backup: Maker = make_apart
+    maker: Maker = Apart()
     """Makes a backup while the client goes on."""
 
 

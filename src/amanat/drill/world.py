@@ -19,7 +19,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from amanat.client.backing import make_in_thread
+from amanat.client.backing import InThread
 from amanat.client.sdk.client import Client
 from amanat.client.surroundings import TICK_S, Surroundings
 from amanat.client.vault import Unlock
@@ -63,7 +63,7 @@ class World:
 
     def around(self) -> Surroundings:
         """The surroundings of a client in this world."""
-        return Surroundings(self.now, self.network, Connection, lambda: self.tick_s, make_in_thread)
+        return Surroundings(self.now, self.network, Connection, lambda: self.tick_s, InThread())
 
     def add_relay(self, region: str = "IR", buckets: int = 1) -> Relay:
         relay = Relay(region, port=len(self.network.relays) + 1, buckets=buckets)

@@ -156,12 +156,8 @@ class BackupsOf:
         """Read a backup of this person from the disk, and restore it for a trial. Raises
         BrokenArchive, WrongPhrase if it was made under another phrase, NewerArchive, or NoBackup or
         FolderAway if there is none. Of a folder, the newest is checked."""
-        key = self._rules.key
-        path, folder = find(file, key)
-        found = await asyncio.to_thread(
-            backing.check, path, folder, key, now=self._run.now(), told=told
-        )
-        return _backup(path, found, 0)
+        path, folder = find(file, self._rules.key)
+        return _backup(path, await self._daily.check(path, folder, told), 0)
 
     def asked(self) -> list[int]:
         """The places, from 1 on, of the words of the phrase to ask the person for."""
@@ -229,9 +225,10 @@ async def restore(
 def find(place: Path, key: bytes) -> tuple[Path, Folder]:
     """The archive to restore from: `place` itself, or the newest in that folder. Raises NoBackup,
     FolderAway or WrongPhrase."""
+    place = place.absolute()  # a child has another working directory
     if place.is_file():
-        return place, Folder(place.absolute().parent.parent, key)
-    folder = folder_of(place.absolute(), key)
+        return place, Folder(place.parent.parent, key)
+    folder = folder_of(place, key)
     archives = folder.archives()
     if not archives:
         raise NoBackup(str(place))

@@ -14,7 +14,7 @@ from amanat.client.folders import Folder
 from amanat.errors import AmanatError, NoBackup, ProfileReplaced
 
 if TYPE_CHECKING:
-    from amanat.client.backing import Made, Told
+    from amanat.client.backing import Found, Made, Told
     from amanat.client.shell.runtime import Runtime
 
 
@@ -27,7 +27,7 @@ class Daily:
         self._vault = run.parts.vault
         self._roster = run.parts.conversations.roster
         self._now = run.now
-        self._make_apart = run.around.make_backup
+        self._maker = run.around.maker
         self._unit = run.unit
         self._one = asyncio.Lock()
         run.at_due(self._begin)
@@ -52,6 +52,10 @@ class Daily:
         async with self._one:
             return await self._make(told)
 
+    async def check(self, path: Path, folder: Folder, told: Told) -> Found:
+        """Check an archive of this person. Raises like `backing.check`."""
+        return await self._maker.check(path, folder, self.rules.key, now=self._now(), told=told)
+
     async def _make(self, told: Told) -> Made:
         if self._roster.is_replaced():
             raise ProfileReplaced
@@ -61,7 +65,7 @@ class Daily:
         folder = Folder(Path(place), key, forget_days=self.rules.forget_days)
         now = self._now()
         try:
-            made = await self._make_apart(self._vault, folder, key, now=now, told=told)
+            made = await self._maker.make(self._vault, folder, key, now=now, told=told)
         except AmanatError as error:
             with self._unit() as unit:
                 self.rules.has_failed(unit, error.code)
