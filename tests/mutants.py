@@ -1798,6 +1798,12 @@ MUTANTS = [
         ["test_relay_store.py::test_a_drop_that_has_had_as_many_cells_as_it_can_number_is_full"],
     ),
     Mutant(
+        "what has been erased still counts after a restart",
+        "        self._staged_bytes -= erased\n",
+        "",
+        ["test_relay_store.py::test_how_much_is_held_is_known_without_counting"],
+    ),
+    Mutant(
         "a store has more drops than it can number",
         "if last + len(drops) > MOST_NUMBER:",
         "if not drops:",

@@ -42,7 +42,7 @@ from amanat.relay.drops import Drops
 from amanat.relay.records import MOST_SEQ, DropRecord
 from amanat.relay.store import SqliteStore
 from amanat.relay.store.reader import SqliteReader
-from amanat.relay.store.wrapping import KEY_BYTES, NONCE_BYTES, bound_to
+from amanat.relay.store.wrapping import KEY_BYTES, NONCE_BYTES, WRAP_BYTES, bound_to
 from clusters import Cluster
 from damage import changed_at
 from figures import rounds
@@ -53,6 +53,20 @@ SOURCE_REGION, REGION = "IR", "DE"
 
 def cell(rng: random.Random, size: int = MESSAGE_CELL) -> bytes:
     return rng.randbytes(size)
+
+
+def knows_its_total(relay: RelayProcess) -> None:
+    """A store need not count what it holds, whatever came, went and died."""
+    with contextlib.closing(sqlite3.connect(relay.directory.path / "drops.sqlite")) as store:
+        (known,) = store.execute("SELECT drops, bytes, bucket_bytes FROM total")
+        (counted,) = store.execute(
+            'SELECT count(*), sum(bytes), sum(bytes) FILTER (WHERE bucket) FROM "drop"'
+        )
+        (held,) = store.execute(
+            "SELECT ifnull(sum(length(wrapped) - ?), 0) FROM cell", (WRAP_BYTES,)
+        ).fetchone()
+    assert known == counted
+    assert known[1] == held
 
 
 class Two:
@@ -93,6 +107,9 @@ class Two:
     def __exit__(self, *_: object) -> None:
         self.source.kill()
         self.destination.kill()
+        for relay in (self.source, self.destination):
+            if not relay.directory.config.store:
+                knows_its_total(relay)
 
     @staticmethod
     def certificate(report: Report) -> bytes:

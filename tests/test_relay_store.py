@@ -76,6 +76,8 @@ def test_how_much_is_held_is_known_without_counting(tmp_path: Path, store: Sqlit
     again.close()
     expire(drops, NOW + 200 * DAY_S)
     assert (store.count(), store.stored_bytes()) == (1, 0)
+    with contextlib.closing(SqliteStore(tmp_path)) as later:
+        assert (later.count(), later.stored_bytes(), later.bucket_bytes()) == (1, 0, 0)
 
 
 # Files

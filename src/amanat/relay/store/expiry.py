@@ -49,9 +49,9 @@ class Expiry(CellTable, LedgerTables):
                 self._enter_expired(number, today, hour=hour)
                 cells, erased = cells + count, erased + size
                 of_buckets += size if is_bucket else 0
+        self._staged_bytes -= erased
+        self._staged_bucket_bytes -= of_buckets
         self.commit()
-        self._bytes -= erased
-        self._bucket_bytes -= of_buckets
         return cells
 
     def _erase_of(self, number: int, *, before: int, max_cells: int) -> tuple[int, int]:
@@ -101,8 +101,8 @@ class Expiry(CellTable, LedgerTables):
             for drop_id, state in ended:
                 if state == HERE:  # the ledger already tells that the others have gone
                     self.note(Erased(drop_hash(drop_id), hour, 0, 0))
+        self._staged_drops -= len(ended)
         self.commit()
-        self._drops -= len(ended)
 
     def scrub(self) -> None:
         self._emptying.result()

@@ -94,9 +94,10 @@ class Files:
         self._is_deferred = True
 
     def commit(self) -> Unmade:
-        # SQLite does not write a transaction that changed nothing, and so does not wait for it.
-        is_written = self._writer.total_changes != self._committed_rows
         with sqlite_errors:
+            self._save_total()
+            # SQLite does not write a transaction that changed nothing, and so does not wait for it.
+            is_written = self._writer.total_changes != self._committed_rows
             for connection in (self._keys, self._writer):
                 if connection.in_transaction:
                     connection.execute("COMMIT")
@@ -170,11 +171,17 @@ class Files:
             self._staged_bucket_bytes += more
 
     def _total(self) -> tuple[int, int, int]:
-        drops, cells, of_buckets = self._writer.execute(
-            "SELECT count(*), ifnull(sum(bytes), 0), ifnull(sum(bytes) FILTER (WHERE bucket), 0)"
-            ' FROM "drop"'
+        """The drops, the bytes of their cells, and those of buckets."""
+        drops, held, of_buckets = self._writer.execute(
+            "SELECT drops, bytes, bucket_bytes FROM total"
         ).fetchone()
-        return drops, cells, of_buckets
+        return drops, held, of_buckets
+
+    def _save_total(self) -> None:
+        total = self.count(), self.stored_bytes(), self.bucket_bytes()
+        if total != (self._drops, self._bytes, self._bucket_bytes):
+            self._begin(self._writer)
+            self._writer.execute("UPDATE total SET drops = ?, bytes = ?, bucket_bytes = ?", total)
 
     def _begin(self, connection: sqlite3.Connection) -> None:
         if not connection.in_transaction:

@@ -61,6 +61,13 @@ CREATE TABLE cell (
     wrapped BLOB NOT NULL                      -- nonce || AES-256-GCM(cell)
 ) STRICT;
 CREATE UNIQUE INDEX cell_label ON cell (place >> 32, label);
+CREATE TABLE total (                           -- of all drops: to count them takes minutes
+    number INTEGER PRIMARY KEY CHECK (number = 0),
+    drops INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,                    -- of cells
+    bucket_bytes INTEGER NOT NULL              -- of those in buckets
+) STRICT;
+INSERT INTO total VALUES (0, 0, 0, 0);
 """
 
 MOVES = """
