@@ -16,7 +16,7 @@ from typing import Any
 import hypothesis.strategies as st
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from amanat.config import RelayLimits
@@ -121,6 +121,69 @@ def code(reply: wire.Reply) -> str:
     return reply.code
 
 
+# A batch, and its requests one by one
+
+WRITES = st.one_of(
+    st.builds(
+        lambda label, body, size, number: append(BUCKET, cell(label, body, size), number),
+        st.integers(0, 12),
+        st.integers(0, 1) | st.just(0),
+        st.sampled_from([MESSAGE_CELL] * 6 + [HANDSHAKE_CELL, MESSAGE_CELL + 1]),
+        st.integers(0, 9),
+    ),
+    st.builds(lambda label: append(EPOCH, cell(label)), st.integers(0, 5)),
+    st.builds(
+        lambda label: wire.Append(0, BUCKET.drop_id, EPOCH.append_token, cell(label)),
+        st.integers(0, 5),
+    ),
+    st.just(create(EPOCH)),
+)
+
+
+@settings(max_examples=40)
+@given(
+    st.lists(st.lists(WRITES, max_size=20), max_size=3),
+    st.integers(1, 14),
+    st.integers(MESSAGE_CELL, 2 * HANDSHAKE_CELL),
+)
+def test_a_batch_does_what_its_requests_do_one_by_one(
+    batches: list[list[wire.Append | wire.Create]], most_cells: int, most_bytes: int
+) -> None:
+    limits = RelayLimits(cells_per_drop=most_cells, bytes_per_drop=most_bytes)
+    with (
+        tempfile.TemporaryDirectory() as one,
+        tempfile.TemporaryDirectory() as other,
+        contextlib.closing(SqliteStore(Path(one))) as store,
+        contextlib.closing(SqliteStore(Path(other))) as second,
+    ):
+        whole, single = Relay(store, limits), Relay(second, limits)
+        for batch in batches:
+            landed: dict[bytes, list[bytes]] = {}
+            replies: list[wire.Reply] = []
+            for request in batch:
+                written = single.drops.write([request], now=NOW)
+                single.drops.commit()
+                replies += written.replies
+                for drop_id, cells in written.landed.items():
+                    landed.setdefault(drop_id, []).extend(cells.cells)
+            head = {drop_id: store.look(drop_id) for drop_id in landed}
+            written = whole.drops.write(batch, now=NOW)
+            whole.drops.commit()
+            assert written.replies == replies
+            assert {one: cells.cells for one, cells in written.landed.items()} == landed
+            for drop_id, cells in written.landed.items():
+                before = head[drop_id]
+                assert cells.first == before.head + 1
+                assert cells.before == (before.digest or first_digest(drop_id))
+                assert cells.head == store.look(drop_id).head
+        for drop in (BUCKET, EPOCH):
+            assert store.look(drop.drop_id) == second.look(drop.drop_id)
+            if store.look(drop.drop_id).drop_id:
+                assert whole.read(drop) == single.read(drop)
+        assert store.stored_bytes() == second.stored_bytes()
+        assert store.bucket_bytes() == second.bucket_bytes()
+
+
 # The promises of a store
 
 
@@ -143,8 +206,28 @@ def test_a_store_finds_a_cell_by_drop_and_label(store: Store) -> None:
     held = StoredCell(1, first_digest(EPOCH.drop_id), cell(1, 2))
     assert store.labelled(record, cell(1)[:LABEL_BYTES]) == held
     assert store.labelled(record, cell(2)[:LABEL_BYTES]) is None
-    assert not store.append(record, StoredCell(2, bytes(32), cell(1, 4)), day=1)
+    one, two = cell(1, 4)[:LABEL_BYTES], cell(2)[:LABEL_BYTES]
+    assert store.holds(record, [one])
+    assert store.holds(record, [two, one])
+    assert not store.holds(record, [two])
+    assert not store.holds(store.find(BUCKET.drop_id), [two])
+
+
+def test_a_store_finds_staged_cells_and_forgets_them_with_the_batch(store: Store) -> None:
+    relay = Relay(store)
+    drops = relay.drops
+    drops.write([append(BUCKET, cell(1)), append(BUCKET, cell(2, 5))], now=NOW)
+    record = store.find(BUCKET.drop_id)
+    after_one = next_digest(first_digest(BUCKET.drop_id), cell(1))
+    assert store.holds(record, [cell(3)[:LABEL_BYTES], cell(2)[:LABEL_BYTES]])
+    assert store.labelled(record, cell(2)[:LABEL_BYTES]) == StoredCell(2, after_one, cell(2, 5))
     store.rollback()
+    record = store.find(BUCKET.drop_id)
+    assert not store.holds(record, [cell(1)[:LABEL_BYTES], cell(2)[:LABEL_BYTES]])
+    assert relay.write(append(BUCKET, cell(2))) == [
+        wire.Appended(0, 1, next_digest(first_digest(BUCKET.drop_id), cell(2)))
+    ]
+    assert relay.read(BUCKET).cells == [cell(2)]
 
 
 def test_a_store_reads_a_bounded_slice(store: Store) -> None:
