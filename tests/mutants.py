@@ -1731,7 +1731,9 @@ MUTANTS = [
         "a run of cells counts as one",
         "self._full(drop, len(sizes), sum(sizes), now=now)",
         "self._full(drop, 1, sum(sizes), now=now)",
-        ["test_relay_drops.py::test_a_batch_does_what_its_requests_do_one_by_one"],
+        [
+            "test_relay_drops.py::test_of_cells_that_come_together_those_land_for_which_there_is_room"
+        ],
     ),
     Mutant(
         "staged cells outlive their batch",
@@ -1829,7 +1831,7 @@ MUTANTS = [
     ),
     Mutant(
         "a drop has more cells than it can number",
-        "            or drop.head >= MOST_SEQ\n",
+        "            or drop.head + cells > MOST_SEQ\n",
         "",
         ["test_relay_store.py::test_a_drop_that_has_had_as_many_cells_as_it_can_number_is_full"],
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import itertools
 import shutil
 import sqlite3
 import tempfile
@@ -123,28 +124,30 @@ def code(reply: wire.Reply) -> str:
 
 # A batch, and its requests one by one
 
-WRITES = st.one_of(
-    st.builds(
-        lambda label, body, size, number: append(BUCKET, cell(label, body, size), number),
-        st.integers(0, 12),
-        st.integers(0, 1) | st.just(0),
-        st.sampled_from([MESSAGE_CELL] * 6 + [HANDSHAKE_CELL, MESSAGE_CELL + 1]),
-        st.integers(0, 9),
-    ),
-    st.builds(lambda label: append(EPOCH, cell(label)), st.integers(0, 5)),
-    st.builds(
-        lambda label: wire.Append(0, BUCKET.drop_id, EPOCH.append_token, cell(label)),
-        st.integers(0, 5),
-    ),
-    st.just(create(EPOCH)),
-)
+FOREIGN = Drop(BUCKET.drop_id, EPOCH.append_token, BUCKET.read_token)
+"""The bucket, with a token that is not its own."""
+
+
+@st.composite
+def runs(draw: st.DrawFn) -> list[wire.Append | wire.Create]:
+    """Requests of one connection: a run of appends to one drop, or a create."""
+    drop = draw(st.sampled_from([BUCKET, BUCKET, BUCKET, EPOCH, FOREIGN, None]))
+    if drop is None:
+        return [create(EPOCH)]
+    sizes = st.sampled_from([MESSAGE_CELL] * 8 + [HANDSHAKE_CELL, MESSAGE_CELL + 1])
+    cells = st.builds(cell, st.integers(0, 30), st.sampled_from([0, 0, 0, 1]), sizes)
+    found = draw(st.lists(cells, min_size=1, max_size=6))
+    return [append(drop, one, number) for number, one in enumerate(found)]
+
+
+BATCHES = st.lists(runs(), min_size=1, max_size=6).map(lambda some: list(itertools.chain(*some)))
 
 
 @settings(max_examples=40)
 @given(
-    st.lists(st.lists(WRITES, max_size=20), max_size=3),
-    st.integers(1, 14),
-    st.integers(MESSAGE_CELL, 2 * HANDSHAKE_CELL),
+    st.lists(BATCHES, min_size=1, max_size=3),
+    st.integers(4, 20),
+    st.integers(8 * MESSAGE_CELL, 3 * HANDSHAKE_CELL),
 )
 def test_a_batch_does_what_its_requests_do_one_by_one(
     batches: list[list[wire.Append | wire.Create]], most_cells: int, most_bytes: int
@@ -182,6 +185,14 @@ def test_a_batch_does_what_its_requests_do_one_by_one(
                 assert whole.read(drop) == single.read(drop)
         assert store.stored_bytes() == second.stored_bytes()
         assert store.bucket_bytes() == second.bucket_bytes()
+
+
+def test_of_cells_that_come_together_those_land_for_which_there_is_room(store: Store) -> None:
+    relay = Relay(store, RelayLimits(cells_per_drop=3, bytes_per_drop=2 * HANDSHAKE_CELL))
+    replies = relay.write(*(append(BUCKET, cell(number), number) for number in range(5)))
+    assert [isinstance(reply, wire.Appended) for reply in replies] == [True] * 3 + [False] * 2
+    assert {code(reply) for reply in replies[3:]} == {"drop-full"}
+    assert relay.read(BUCKET).cells == [cell(number) for number in range(3)]
 
 
 # The promises of a store
