@@ -1716,9 +1716,47 @@ MUTANTS = [
         ["test_relay_drops.py::test_another_cell_under_a_label_is_refused"],
     ),
     Mutant(
+        "a batch lands one label twice",
+        "            or len(set(labels)) < len(labels)\n",
+        "",
+        ["test_relay_drops.py::test_a_batch_does_what_its_requests_do_one_by_one"],
+    ),
+    Mutant(
+        "a batch does not ask whether the drop holds its labels",
+        "            or self._store.holds(drop, labels)\n",
+        "",
+        ["test_relay_drops.py::test_a_batch_does_what_its_requests_do_one_by_one"],
+    ),
+    Mutant(
+        "a run of cells counts as one",
+        "self._full(drop, len(sizes), sum(sizes), now=now)",
+        "self._full(drop, 1, sum(sizes), now=now)",
+        [
+            "test_relay_drops.py::test_of_cells_that_come_together_those_land_for_which_there_is_room"
+        ],
+    ),
+    Mutant(
+        "staged cells outlive their batch",
+        "    def rollback(self) -> None:\n        self._forget_staged()\n",
+        "    def rollback(self) -> None:\n",
+        ["test_relay_drops.py::test_a_store_finds_staged_cells_and_forgets_them_with_the_batch"],
+    ),
+    Mutant(
+        "a staged cell is not found by its label",
+        "if not self._labels[drop.number].keys().isdisjoint(labels):",
+        "if False:",
+        ["test_relay_drops.py::test_a_store_finds_staged_cells_and_forgets_them_with_the_batch"],
+    ),
+    Mutant(
+        "all cells of a run rest under one nonce",
+        "for cell, seq, nonce in zip(cells, itertools.count(first), nonces, strict=False)",
+        "for cell, seq, nonce in zip(cells, itertools.count(first), [next(iter(nonces))] * len(cells), strict=False)",
+        ["test_relay_store.py::test_no_two_cells_rest_under_one_nonce"],
+    ),
+    Mutant(
         "one cell more than allowed",
-        "drop.cells >= limits.cells_per_drop\n",
-        "drop.cells > limits.cells_per_drop\n",
+        "drop.cells + cells > limits.cells_per_drop\n",
+        "drop.cells + cells > limits.cells_per_drop + 1\n",
         [
             "test_relay_drops.py::test_a_full_drop_refuses_new_cells_until_midnight_but_knows_the_old_ones"
         ],
@@ -1793,7 +1831,7 @@ MUTANTS = [
     ),
     Mutant(
         "a drop has more cells than it can number",
-        "            or drop.head >= MOST_SEQ\n",
+        "            or drop.head + cells > MOST_SEQ\n",
         "",
         ["test_relay_store.py::test_a_drop_that_has_had_as_many_cells_as_it_can_number_is_full"],
     ),

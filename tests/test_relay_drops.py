@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import itertools
 import shutil
 import sqlite3
 import tempfile
@@ -16,7 +17,7 @@ from typing import Any
 import hypothesis.strategies as st
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from amanat.config import RelayLimits
@@ -121,6 +122,79 @@ def code(reply: wire.Reply) -> str:
     return reply.code
 
 
+# A batch, and its requests one by one
+
+FOREIGN = Drop(BUCKET.drop_id, EPOCH.append_token, BUCKET.read_token)
+"""The bucket, with a token that is not its own."""
+
+
+@st.composite
+def runs(draw: st.DrawFn) -> list[wire.Append | wire.Create]:
+    """Requests of one connection: a run of appends to one drop, or a create."""
+    drop = draw(st.sampled_from([BUCKET, BUCKET, BUCKET, EPOCH, FOREIGN, None]))
+    if drop is None:
+        return [create(EPOCH)]
+    sizes = st.sampled_from([MESSAGE_CELL] * 8 + [HANDSHAKE_CELL, MESSAGE_CELL + 1])
+    cells = st.builds(cell, st.integers(0, 30), st.sampled_from([0, 0, 0, 1]), sizes)
+    found = draw(st.lists(cells, min_size=1, max_size=6))
+    return [append(drop, one, number) for number, one in enumerate(found)]
+
+
+BATCHES = st.lists(runs(), min_size=1, max_size=6).map(lambda some: list(itertools.chain(*some)))
+
+
+@settings(max_examples=40)
+@given(
+    st.lists(BATCHES, min_size=1, max_size=3),
+    st.integers(4, 20),
+    st.integers(8 * MESSAGE_CELL, 3 * HANDSHAKE_CELL),
+)
+def test_a_batch_does_what_its_requests_do_one_by_one(
+    batches: list[list[wire.Append | wire.Create]], most_cells: int, most_bytes: int
+) -> None:
+    limits = RelayLimits(cells_per_drop=most_cells, bytes_per_drop=most_bytes)
+    with (
+        tempfile.TemporaryDirectory() as one,
+        tempfile.TemporaryDirectory() as other,
+        contextlib.closing(SqliteStore(Path(one))) as store,
+        contextlib.closing(SqliteStore(Path(other))) as second,
+    ):
+        whole, single = Relay(store, limits), Relay(second, limits)
+        for batch in batches:
+            landed: dict[bytes, list[bytes]] = {}
+            replies: list[wire.Reply] = []
+            for request in batch:
+                written = single.drops.write([request], now=NOW)
+                single.drops.commit()
+                replies += written.replies
+                for drop_id, cells in written.landed.items():
+                    landed.setdefault(drop_id, []).extend(cells.cells)
+            head = {drop_id: store.look(drop_id) for drop_id in landed}
+            written = whole.drops.write(batch, now=NOW)
+            whole.drops.commit()
+            assert written.replies == replies
+            assert {one: cells.cells for one, cells in written.landed.items()} == landed
+            for drop_id, cells in written.landed.items():
+                before = head[drop_id]
+                assert cells.first == before.head + 1
+                assert cells.before == (before.digest or first_digest(drop_id))
+                assert cells.head == store.look(drop_id).head
+        for drop in (BUCKET, EPOCH):
+            assert store.look(drop.drop_id) == second.look(drop.drop_id)
+            if store.look(drop.drop_id).drop_id:
+                assert whole.read(drop) == single.read(drop)
+        assert store.stored_bytes() == second.stored_bytes()
+        assert store.bucket_bytes() == second.bucket_bytes()
+
+
+def test_of_cells_that_come_together_those_land_for_which_there_is_room(store: Store) -> None:
+    relay = Relay(store, RelayLimits(cells_per_drop=3, bytes_per_drop=2 * HANDSHAKE_CELL))
+    replies = relay.write(*(append(BUCKET, cell(number), number) for number in range(5)))
+    assert [isinstance(reply, wire.Appended) for reply in replies] == [True] * 3 + [False] * 2
+    assert {code(reply) for reply in replies[3:]} == {"drop-full"}
+    assert relay.read(BUCKET).cells == [cell(number) for number in range(3)]
+
+
 # The promises of a store
 
 
@@ -143,8 +217,28 @@ def test_a_store_finds_a_cell_by_drop_and_label(store: Store) -> None:
     held = StoredCell(1, first_digest(EPOCH.drop_id), cell(1, 2))
     assert store.labelled(record, cell(1)[:LABEL_BYTES]) == held
     assert store.labelled(record, cell(2)[:LABEL_BYTES]) is None
-    assert not store.append(record, StoredCell(2, bytes(32), cell(1, 4)), day=1)
+    one, two = cell(1, 4)[:LABEL_BYTES], cell(2)[:LABEL_BYTES]
+    assert store.holds(record, [one])
+    assert store.holds(record, [two, one])
+    assert not store.holds(record, [two])
+    assert not store.holds(store.find(BUCKET.drop_id), [two])
+
+
+def test_a_store_finds_staged_cells_and_forgets_them_with_the_batch(store: Store) -> None:
+    relay = Relay(store)
+    drops = relay.drops
+    drops.write([append(BUCKET, cell(1)), append(BUCKET, cell(2, 5))], now=NOW)
+    record = store.find(BUCKET.drop_id)
+    after_one = next_digest(first_digest(BUCKET.drop_id), cell(1))
+    assert store.holds(record, [cell(3)[:LABEL_BYTES], cell(2)[:LABEL_BYTES]])
+    assert store.labelled(record, cell(2)[:LABEL_BYTES]) == StoredCell(2, after_one, cell(2, 5))
     store.rollback()
+    record = store.find(BUCKET.drop_id)
+    assert not store.holds(record, [cell(1)[:LABEL_BYTES], cell(2)[:LABEL_BYTES]])
+    assert relay.write(append(BUCKET, cell(2))) == [
+        wire.Appended(0, 1, next_digest(first_digest(BUCKET.drop_id), cell(2)))
+    ]
+    assert relay.read(BUCKET).cells == [cell(2)]
 
 
 def test_a_store_reads_a_bounded_slice(store: Store) -> None:

@@ -80,6 +80,14 @@ def test_how_much_is_held_is_known_without_counting(tmp_path: Path, store: Sqlit
         assert (later.count(), later.stored_bytes(), later.bucket_bytes()) == (1, 0, 0)
 
 
+def test_no_two_cells_rest_under_one_nonce(store: SqliteStore) -> None:
+    drops = drops_in(store)
+    for _ in range(2):  # each batch, too, goes on from the last
+        write(drops, [os.urandom(CELL_SIZES[number % 5 == 0]) for number in range(30)])
+    rows = store._reader.execute("SELECT substr(wrapped, 1, 12) FROM main.cell").fetchall()
+    assert len(rows) == len(set(rows)) == 60
+
+
 # Files
 
 

@@ -44,9 +44,9 @@ from amanat.protocol.drops import (
     token_hash,
 )
 from amanat.protocol.ledger import Created, drop_hash, hour_of
-from amanat.protocol.moving import ARRIVING, GONE, open_order
+from amanat.protocol.moving import ARRIVING, GONE, HERE, open_order
 from amanat.relay.rates import Creations, Served
-from amanat.relay.records import ALL_MADE, MOST_SEQ, DropRecord, MoveRecord, StoredCell
+from amanat.relay.records import ALL_MADE, MOST_SEQ, DropRecord, MoveRecord, Run, StoredCell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -199,20 +199,35 @@ class Drops:
         replies: list[wire.Reply] = []
         with self._whole():
             self._store.prepare(request.drop_id for request in requests)
-            for index, request in enumerate(requests):
-                try:
-                    if isinstance(request, wire.Append):
-                        replies.append(self._append(batch, request, now=now))
-                    elif isinstance(request, wire.Create):
-                        client = clients[index] if clients else None
-                        replies.append(self._create(batch, request, client, now=now))
-                    else:
-                        assert_never(request)
-                except _REFUSALS as error:
-                    replies.append(refusal(request.id, error))
+            for _, same in itertools.groupby(requests, _appends_to):
+                run = list(same)
+                taken = self._append_all(batch, run, now=now)
+                if taken is not None:
+                    replies += taken
+                    continue
+                for request in run:
+                    client = clients[len(replies)] if clients else None
+                    replies.append(self._write_one(batch, request, client, now=now))
             self._store.save(*batch.changed.values())
-        landed = {drop_id: _frame(stored) for drop_id, stored in batch.landed.items()}
+        landed = {drop_id: _frame(runs) for drop_id, runs in batch.landed.items()}
         return Written(replies, landed, batch.created)
+
+    def _write_one(
+        self,
+        batch: _Batch,
+        request: wire.Create | wire.Append,
+        client: Creator | None,
+        *,
+        now: float,
+    ) -> wire.Reply:
+        try:
+            if isinstance(request, wire.Append):
+                return self._append(batch, request, now=now)
+            if isinstance(request, wire.Create):
+                return self._create(batch, request, client, now=now)
+            assert_never(request)
+        except _REFUSALS as error:
+            return refusal(request.id, error)
 
     @property
     def waits(self) -> bool:
@@ -324,20 +339,61 @@ class Drops:
         self._must_be_here(drop)
         if len(cell) not in CELL_SIZES:
             raise BadCell
-        day = max(drop.last_day, _day(now)) if drop.cells else _day(now)
-        stored = StoredCell(drop.head + 1, drop.digest, cell)
-        full = self._full(drop, cell, now=now)
-        if full is not None or not self._store.append(drop, stored, day=day):
+        full = self._full(drop, 1, len(cell), now=now)
+        if full is not None or self._store.holds(drop, [cell[:LABEL_BYTES]]):
             return self._again(drop, request, full)
+        [reply] = self._land(batch, drop, [request], now=now)
+        return reply
+
+    def _append_all(
+        self, batch: _Batch, run: Sequence[wire.Create | wire.Append], *, now: float
+    ) -> list[wire.Appended] | None:
+        """The answers to several appends to one drop with one token, if it takes them all; None,
+        and nothing is staged, if one of them needs a closer look."""
+        requests = [request for request in run if isinstance(request, wire.Append)]
+        if len(requests) < 2:  # noqa: PLR2004  # one gets its closer look for the same price
+            return None
+        try:
+            drop = batch.appendable(requests[0].drop_id, requests[0].append_token)
+        except NoSuchDrop:
+            return None
+        sizes = [len(request.cell) for request in requests]
+        labels = [request.cell[:LABEL_BYTES] for request in requests]
+        if (
+            drop.state != HERE
+            or not set(CELL_SIZES).issuperset(sizes)
+            or len(set(labels)) < len(labels)
+            or self._full(drop, len(sizes), sum(sizes), now=now) is not None
+            or self._store.holds(drop, labels)
+        ):
+            return None
+        return self._land(batch, drop, requests, now=now)
+
+    def _land(
+        self, batch: _Batch, drop: DropRecord, requests: Sequence[wire.Append], *, now: float
+    ) -> list[wire.Appended]:
+        """Stage the cells of appends that a drop takes; the answers."""
+        day = max(drop.last_day, _day(now)) if drop.cells else _day(now)
+        cells = [request.cell for request in requests]
+        *befores, digest = digests = list(
+            itertools.accumulate(cells, next_digest, initial=drop.digest)
+        )
+        run = Run(drop.head + 1, befores, cells)
+        self._store.append(drop, run, day=day)
         if not drop.cells:
             drop.oldest_day = day
         drop.last_day = day
-        drop.head = stored.seq
-        drop.digest = next_digest(stored.before, cell)
-        drop.cells += 1
-        drop.bytes += len(cell)
-        batch.land(drop, stored)
-        return wire.Appended(request.id, drop.head, drop.digest)
+        drop.head += len(cells)
+        drop.digest = digest
+        drop.cells += len(cells)
+        drop.bytes += sum(map(len, cells))
+        batch.land(drop, run)
+        return [
+            wire.Appended(request.id, seq, after)
+            for seq, request, after in zip(
+                itertools.count(run.first), requests, digests[1:], strict=False
+            )
+        ]
 
     def judge(self, request: wire.Append) -> wire.Failed | wire.Moved | None:
         """The refusal of an append whose drop is not here or whose token is wrong; None for any
@@ -371,17 +427,20 @@ class Drops:
             raise LabelTaken
         return wire.Appended(request.id, stored.seq, next_digest(stored.before, stored.cell))
 
-    def _full(self, drop: DropRecord, cell: bytes, *, now: float) -> DropFull | RelayBusy | None:
-        """The reason why there is no room for another cell; None if there is room."""
+    def _full(
+        self, drop: DropRecord, cells: int, size: int, *, now: float
+    ) -> DropFull | RelayBusy | None:
+        """The reason why there is no room for some more cells of a size together; None if there is
+        room."""
         limits = self._limits
         # Room comes when cells expire, which they do at midnight.
         if (
-            drop.cells >= limits.cells_per_drop
-            or drop.bytes + len(cell) > limits.bytes_per_drop
-            or drop.head >= MOST_SEQ
+            drop.cells + cells > limits.cells_per_drop
+            or drop.bytes + size > limits.bytes_per_drop
+            or drop.head + cells > MOST_SEQ
         ):
             return DropFull(retry_after=DAY_S - now % DAY_S)
-        stored = self._store.stored_bytes() + len(cell)
+        stored = self._store.stored_bytes() + size
         if stored > self._open_room:
             # Messages go on when files have taken all the room that they may.
             kept = 0
@@ -476,7 +535,7 @@ class _Batch:
         self._found: dict[bytes, DropRecord] = {}
         self._shown: set[tuple[bytes, bytes]] = set()
         self.changed: dict[bytes, DropRecord] = {}
-        self.landed: dict[bytes, list[StoredCell]] = {}
+        self.landed: dict[bytes, list[Run]] = {}
         self.created: dict[bytes, Creator | None] = {}
 
     def find(self, drop_id: bytes) -> DropRecord:
@@ -507,10 +566,10 @@ class _Batch:
         self._shown.add((drop_id, token))
         return drop
 
-    def land(self, drop: DropRecord, stored: StoredCell) -> None:
-        """Note a cell that was put into a drop."""
+    def land(self, drop: DropRecord, run: Run) -> None:
+        """Note cells that were put into a drop."""
         self.changed[drop.drop_id] = drop
-        self.landed.setdefault(drop.drop_id, []).append(stored)
+        self.landed.setdefault(drop.drop_id, []).append(run)
 
 
 def refusal(request_id: int, error: AmanatError) -> wire.Failed | wire.Moved:
@@ -579,7 +638,11 @@ def _new_drop(
     )
 
 
-def _frame(stored: list[StoredCell]) -> wire.Cells:
-    return wire.Cells(
-        0, stored[0].seq, stored[0].before, [one.cell for one in stored], stored[-1].seq
-    )
+def _frame(runs: list[Run]) -> wire.Cells:
+    first, cells = runs[0], list(itertools.chain.from_iterable(run.cells for run in runs))
+    return wire.Cells(0, first.first, first.befores[0], cells, first.first + len(cells) - 1)
+
+
+def _appends_to(request: wire.Create | wire.Append) -> tuple[bytes, bytes] | None:
+    """The drop and the token of an append."""
+    return (request.drop_id, request.append_token) if isinstance(request, wire.Append) else None

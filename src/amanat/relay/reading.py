@@ -37,9 +37,10 @@ if TYPE_CHECKING:
 LOOK_S = 20.0
 """Seconds in which each drop with live readers is looked at, beside the notices of other
 processes."""
-LIVE_BYTES = 512 * 1024
+LIVE_BYTES = 768 * 1024
 """Most bytes of cells that live readers get in one frame, which stays well below
-wire.MAX_REPLY_BYTES. If more land in a drop at once, its readers are served from the store."""
+wire.MAX_REPLY_BYTES: a commit has no more message cells. If more land in a drop at once, its
+readers are served from the store."""
 READING_THREADS = 16
 """Reads of a cluster that are under way at once: each waits for about a millisecond."""
 

@@ -105,6 +105,16 @@ class StoredCell(NamedTuple):
     cell: bytes
 
 
+class Run(NamedTuple):
+    """Cells that follow each other in a drop."""
+
+    first: int
+    """The seq of the first."""
+    befores: list[bytes]
+    """The drop's digest before each."""
+    cells: list[bytes]
+
+
 class Unmade(NamedTuple):
     """The drops whose changes a commit did not make. Only a store that several processes share has
     any."""
@@ -187,9 +197,12 @@ class Store(Protocol):
     def add(self, *drops: DropRecord) -> None:
         """Stage new drops; sets their `number`."""
 
-    def append(self, drop: DropRecord, stored: StoredCell, *, day: int) -> bool:
-        """Stage a cell. Returns False, and stages nothing, if the drop holds its label already. The
-        caller saves the record separately, with `save`."""
+    def holds(self, drop: DropRecord, labels: Sequence[bytes]) -> bool:
+        """Whether a cell with one of these labels is in the drop, or staged for it."""
+
+    def append(self, drop: DropRecord, run: Run, *, day: int) -> None:
+        """Stage cells behind the drop's head, none of whose labels it holds. The caller saves the
+        record separately, with `save`."""
 
     def save(self, *drops: DropRecord) -> None:
         """Stage changed records."""

@@ -37,7 +37,7 @@ from amanat.relay.asking import Asking, Queue, Writing
 from amanat.relay.passing import Passing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from amanat.relay.connection import Asker
     from amanat.relay.drops import Drops, Written
@@ -47,8 +47,9 @@ if TYPE_CHECKING:
     from amanat.relay.records import Processes
     from amanat.relay.shares import Room
 
-BATCH_CELLS = 512
-"""Most writes in one commit: staging them stops the loop for some milliseconds."""
+BATCH_CELLS = 768
+"""Most writes in one commit: staging them stops the loop for some milliseconds. As many message
+cells that land in one drop go to its readers in one frame, and to a cluster in one message."""
 BATCH_BYTES = 2 * 1024 * 1024
 """Bytes of frames after which a commit is full: staging 32 large cells stops the loop for some
 milliseconds. A commit takes the disk about as long whatever is in it, so with less in each, files
@@ -248,15 +249,22 @@ class Writer:
             replies, landed = [writing.refusal(error) for writing in batch], {}
         for step in steps:
             self._after(step.step)
-        if steps:
-            # Answer later: the thread can begin with the next steps.
-            loop.call_soon(_answer, batch, replies)
-        else:
-            _answer(batch, replies)
-        for drop_id, cells in landed.items():
-            self._readers.publish(drop_id, cells)
+        # Answer later: the thread can begin with the next batch.
+        loop.call_soon(self._tell, batch, replies, landed)
         self._metrics.waiting_writes.set(sum(map(len, self._queues)) + len(self._steps))
         self._metrics.commit_seconds.observe(time.perf_counter() - started)
+
+    def _tell(
+        self,
+        batch: Sequence[Writing],
+        replies: Sequence[wire.Reply],
+        landed: Mapping[bytes, wire.Cells],
+    ) -> None:
+        """Answer a batch that is on disk, and hand its cells to their readers."""
+        for writing, reply in zip(batch, replies, strict=True):
+            writing.asker.answer(writing, reply)
+        for drop_id, cells in landed.items():
+            self._readers.publish(drop_id, cells)
 
     async def _carry_out(
         self, writes: Sequence[wire.Create | wire.Append], clients: Sequence[Asker]
@@ -315,8 +323,3 @@ class Writer:
                     more = await loop.run_in_executor(self._thread, next, steps, False)
         except AmanatError as error:
             logger.error("%s failed: %s", what, error.code)  # noqa: TRY400  # a trace says no more
-
-
-def _answer(batch: Sequence[Writing], replies: Sequence[wire.Reply]) -> None:
-    for writing, reply in zip(batch, replies, strict=True):
-        writing.asker.answer(writing, reply)

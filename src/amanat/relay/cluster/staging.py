@@ -9,6 +9,7 @@ it only if it still is the last, so the rules that made the change saw the whole
 from __future__ import annotations
 
 import copy
+import itertools
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -33,8 +34,8 @@ from amanat.relay.cluster.messages import (
 )
 from amanat.relay.cluster.reading import Reading
 from amanat.relay.cluster.roots import own_generation
-from amanat.relay.records import NOBODYS, DropRecord, StoredCell, Unmade
-from amanat.relay.store.wrapping import KEY_BYTES, WRAP_BYTES, bound_to, nonces
+from amanat.relay.records import NOBODYS, DropRecord, Run, StoredCell, Unmade
+from amanat.relay.store.wrapping import KEY_BYTES, WRAP_BYTES, nonces, wrap_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -229,24 +230,27 @@ class Staging(Reading):
 
     # Cells
 
-    def append(self, drop: DropRecord, stored: StoredCell, *, day: int) -> bool:
+    def holds(self, drop: DropRecord, labels: Sequence[bytes]) -> bool:
         staged = self._staged.get(drop.drop_id)
         known = staged.known if staged else self._memory.get(drop.drop_id)
         if known is None:
             known = self._recent(drop.drop_id, by_leader=True)
         if known.place:
             self._whole(known)
-        label = stored.cell[:LABEL_BYTES]
-        if label in known.labels or (staged is not None and label in staged.plain):
-            return False
-        staged = staged or self._stage(drop)
+        staged_labels = staged.plain if staged else ()
+        return any(label in known.labels or label in staged_labels for label in labels)
+
+    def append(self, drop: DropRecord, run: Run, *, day: int) -> None:
+        staged = self._stage(drop)
         opener = self._opener(staged, drop, day)
-        nonce = next(self._nonces)
-        wrapped = nonce + opener.encrypt(nonce, stored.cell, bound_to(drop.bound, stored.seq))
-        staged.cells.append(Resting(day, label, stored.before, wrapped))
-        staged.plain[label] = stored
-        self._stage_bytes(drop, len(stored.cell))
-        return True
+        wrapped = wrap_all(opener, self._nonces, run.cells, drop.bound, first=run.first)
+        for seq, before, cell, resting in zip(
+            itertools.count(run.first), run.befores, run.cells, wrapped
+        ):
+            label = cell[:LABEL_BYTES]
+            staged.cells.append(Resting(day, label, before, resting))
+            staged.plain[label] = StoredCell(seq, before, cell)
+        self._stage_bytes(drop, sum(map(len, run.cells)))
 
     def _opener(self, staged: Staged, drop: DropRecord, day: int) -> AESGCM:
         place = drop.drop_id, day

@@ -6,23 +6,24 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from typing import TYPE_CHECKING
+from collections import defaultdict
+from typing import TYPE_CHECKING, NamedTuple
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from amanat.errors import StoreDamaged
 from amanat.protocol.cells import LABEL_BYTES
 from amanat.protocol.drops import HASH_BYTES
-from amanat.relay.records import StoredCell
+from amanat.relay.records import Run, StoredCell, Unmade
 from amanat.relay.store.faults import sqlite_errors
 from amanat.relay.store.keys import KeyTable
 from amanat.relay.store.schema import SEQ_BITS, SEQ_MASK
-from amanat.relay.store.wrapping import NONCE_BYTES, WRAP_BYTES, bound_to, unwrap
+from amanat.relay.store.wrapping import WRAP_BYTES, unwrap, wrap_all
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
-    from amanat.protocol.moving import WrappedCell
     from amanat.relay.arrivals import Arrived
     from amanat.relay.records import DropRecord
 
@@ -41,11 +42,107 @@ before and days, each kind concatenated, the size, and the cells concatenated. I
 because sqlite3 releases the interpreter at each, and may wait for it for longer than a cell
 takes."""
 
+HOLDS = f"""
+SELECT 1 FROM json_each(?1) WHERE EXISTS (
+    SELECT 1 FROM cell WHERE place >> {SEQ_BITS} = ?2
+    AND label = substr(?3, 1 + {LABEL_BYTES} * key, {LABEL_BYTES})
+) LIMIT 1
+"""  # noqa: S608  # constants
+"""Looks for labels in a drop. Its parameters are a JSON array of as many elements, the drop's
+number, and the labels concatenated."""
+
+
+class Rows(NamedTuple):
+    """Rows of cells of one size, by their columns."""
+
+    places: list[int]
+    labels: list[bytes]
+    befores: list[bytes]
+    days: list[int]
+    wrapped: list[bytes]
+
+
+class RowsBySize(defaultdict[int, Rows]):
+    """Rows by the size of the wrapped cell."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda: Rows([], [], [], [], []))
+
+    def add(
+        self,
+        first: int,
+        labels: list[bytes],
+        befores: list[bytes],
+        days: list[int],
+        wrapped: list[bytes],
+    ) -> None:
+        """Add cells that follow each other, starting with a place."""
+        sizes = [len(cell) for cell in wrapped]
+        for size in set(sizes):
+            rows, chosen = self[size], [one == size for one in sizes]
+            places = range(first, first + len(wrapped))
+            rows.places.extend(itertools.compress(places, chosen))
+            rows.labels.extend(itertools.compress(labels, chosen))
+            rows.befores.extend(itertools.compress(befores, chosen))
+            rows.days.extend(itertools.compress(days, chosen))
+            rows.wrapped.extend(itertools.compress(wrapped, chosen))
+
 
 class CellTable(KeyTable):
-    """The cells, wrapped."""
+    """The cells, wrapped.
+
+    Staged cells are in memory until the commit, which puts them into the table, all of one size by
+    one statement. SQLite then works for the whole batch without the interpreter, in the thread that
+    commits. They are wrapped before: the thread would wait for the interpreter.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self._forget_staged()
+
+    def _forget_staged(self) -> None:
+        self._landing = RowsBySize()
+        self._labels: dict[int, dict[bytes, StoredCell]] = defaultdict(dict)
+        """The staged cells by their drop's number and their label."""
+
+    def commit(self) -> Unmade:
+        self._insert(self._landing)
+        self._forget_staged()
+        return super().commit()
+
+    def rollback(self) -> None:
+        self._forget_staged()
+        super().rollback()
+
+    def _insert(self, landing: RowsBySize) -> None:
+        for size, rows in landing.items():
+            with sqlite_errors:
+                self._begin(self._writer)
+                self._writer.execute(
+                    PUT,
+                    (
+                        f"[{','.join(map(str, rows.places))}]",
+                        b"".join(rows.labels),
+                        b"".join(rows.befores),
+                        b"".join([b"%0*d" % (DAY_CHARS, day) for day in rows.days]),
+                        size,
+                        b"".join(rows.wrapped),
+                    ),
+                )
+
+    def holds(self, drop: DropRecord, labels: Sequence[bytes]) -> bool:
+        if not self._labels[drop.number].keys().isdisjoint(labels):
+            return True
+        with sqlite_errors:
+            found = self._writer.execute(
+                HOLDS, (f"[{','.join('0' * len(labels))}]", drop.number, b"".join(labels))
+            ).fetchone()
+        return found is not None
 
     def labelled(self, drop: DropRecord, label: bytes) -> StoredCell | None:
+        staged = self._labels[drop.number].get(label)
+        if staged is not None:
+            return staged
         with sqlite_errors:
             row = self._writer.execute(
                 "SELECT place, before, day, wrapped FROM cell WHERE place >> 32 = ? AND label = ?",
@@ -61,28 +158,17 @@ class CellTable(KeyTable):
         cell = unwrap(AESGCM(*keys), drop.bound, seq, wrapped) if keys else b""
         return StoredCell(seq, before, cell)
 
-    def append(self, drop: DropRecord, stored: StoredCell, *, day: int) -> bool:
-        place = drop.number << SEQ_BITS | stored.seq
+    def append(self, drop: DropRecord, run: Run, *, day: int) -> None:
         with sqlite_errors:
-            self._begin(self._writer)
-            wrap = self._wraps.get((drop.number, day)) or self._wrap(drop, day)
-            self._nonce = (self._nonce + 1) % 2 ** (8 * NONCE_BYTES)
-            nonce = self._nonce.to_bytes(NONCE_BYTES, "big")
-            row = self._writer.execute(
-                "INSERT INTO cell (place, label, before, day, wrapped) VALUES (?,?,?,?,?)"
-                " ON CONFLICT (place >> 32, label) DO NOTHING",
-                (
-                    place,
-                    stored.cell[:LABEL_BYTES],
-                    stored.before,
-                    day,
-                    nonce + wrap.encrypt(nonce, stored.cell, bound_to(drop.bound, stored.seq)),
-                ),
-            )
-        if row.rowcount != 1:
-            return False
-        self._stage_bytes(drop, len(stored.cell))
-        return True
+            key = self._wraps.get((drop.number, day)) or self._wrap(drop, day)
+        first, befores, cells = run
+        labels = [cell[:LABEL_BYTES] for cell in cells]
+        wrapped = wrap_all(key, self._nonces, cells, drop.bound, first=first)
+        days = [day] * len(cells)
+        self._landing.add(drop.number << SEQ_BITS | first, labels, befores, days, wrapped)
+        staged = map(StoredCell, itertools.count(first), befores, cells)
+        self._labels[drop.number].update(zip(labels, staged, strict=True))
+        self._stage_bytes(drop, sum(map(len, cells)))
 
     def cells(
         self, drop: DropRecord, *, after: int, since_day: int, max_cells: int, max_bytes: int
@@ -123,16 +209,14 @@ class CellTable(KeyTable):
 
     def put(self, arrived: Iterable[Arrived]) -> None:
         keys: list[tuple[int, int, int, bytes]] = []
-        rows: dict[int, list[tuple[int, bytes, bytes, WrappedCell]]] = {}
+        rows = RowsBySize()
         for one in arrived:
             number, first = one.drop.number, (one.drop.number << SEQ_BITS | one.after) + 1
             keys += [(number, key.day, key.last_day, key.key) for key in one.keys]
-            more = 0
-            for row in zip(itertools.count(first), one.labels, one.befores, one.cells):
-                size = len(row[3].wrapped)
-                rows.setdefault(size, []).append(row)
-                more += size - WRAP_BYTES
-            self._stage_bytes(one.drop, more)
+            days = [cell.day for cell in one.cells]
+            wrapped = [cell.wrapped for cell in one.cells]
+            rows.add(first, one.labels, one.befores, days, wrapped)
+            self._stage_bytes(one.drop, sum(map(len, wrapped)) - len(wrapped) * WRAP_BYTES)
         if keys:
             with sqlite_errors:
                 self._begin(self._keys)
@@ -140,21 +224,7 @@ class CellTable(KeyTable):
                     "INSERT OR IGNORE INTO shred_key (number, day, last_day, key) VALUES (?,?,?,?)",
                     keys,
                 )
-        for size, same in rows.items():
-            places, labels, befores, cells = zip(*same, strict=True)
-            with sqlite_errors:
-                self._begin(self._writer)
-                self._writer.execute(
-                    PUT,
-                    (
-                        f"[{','.join(map(str, places))}]",
-                        b"".join(labels),
-                        b"".join(befores),
-                        b"".join([b"%0*d" % (DAY_CHARS, cell.day) for cell in cells]),
-                        size,
-                        b"".join([cell.wrapped for cell in cells]),
-                    ),
-                )
+        self._insert(rows)
 
     def cut(self, drop: DropRecord, upto: int) -> tuple[int, int]:
         first = drop.number << SEQ_BITS

@@ -15,7 +15,7 @@ from amanat.relay.records import ALL_MADE, Unmade
 from amanat.relay.store.faults import DISK_RETRY_S, sqlite_errors
 from amanat.relay.store.pages import SqlitePages
 from amanat.relay.store.schema import DROPS, KEYS, LEDGER, MOVES, make, open_to_write
-from amanat.relay.store.wrapping import NONCE_BYTES
+from amanat.relay.store.wrapping import NONCE_BYTES, nonces_from
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,7 +60,7 @@ class Files:
         self._staged_bytes = self._staged_bucket_bytes = 0
         # The nonce counts from a random number. It is not the seq, because the store gives the seq
         # of a batch that was rolled back again.
-        self._nonce = int.from_bytes(os.urandom(NONCE_BYTES), "big")
+        self._nonces = nonces_from(int.from_bytes(os.urandom(NONCE_BYTES), "big"))
         # The keys that the staged batch uses, by drop number and day.
         self._wraps: dict[tuple[int, int], AESGCM] = {}
         self._log = drops.with_name(f"{drops.name}-wal")

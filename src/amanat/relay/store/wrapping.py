@@ -3,6 +3,7 @@ place."""
 
 from __future__ import annotations
 
+import itertools
 import os
 import struct
 from typing import TYPE_CHECKING
@@ -34,6 +35,12 @@ def nonces() -> Iterator[bytes]:
             yield some[start : start + NONCE_BYTES]
 
 
+def nonces_from(first: int) -> Iterator[bytes]:
+    """Nonces that count from a number, without end."""
+    for number in itertools.count(first):
+        yield (number % 2 ** (8 * NONCE_BYTES)).to_bytes(NONCE_BYTES, "big")
+
+
 _PLACE = struct.Struct(">QQ")
 """The number of a drop and the seq of a cell in it, as a move tells them."""
 
@@ -41,6 +48,18 @@ _PLACE = struct.Struct(">QQ")
 def bound_to(number: int, seq: int) -> bytes:
     """A cell's associated data: it opens only where it was put."""
     return _PLACE.pack(number, seq)
+
+
+def wrap_all(
+    key: AESGCM, nonces: Iterable[bytes], cells: Sequence[bytes], number: int, *, first: int
+) -> list[bytes]:
+    """Cells as they rest in a drop, bound to its number, starting with a seq."""
+    encrypt, bound = key.encrypt, _PLACE.pack
+    return [
+        nonce + encrypt(nonce, cell, bound(number, seq))
+        # The nonces come last, so that none is taken without a cell.
+        for cell, seq, nonce in zip(cells, itertools.count(first), nonces, strict=False)
+    ]
 
 
 def unwrap(opener: AESGCM, number: int, seq: int, wrapped: bytes) -> bytes:
