@@ -459,8 +459,8 @@ MUTANTS = [
     ),
     Mutant(
         "a cell of a file counts as here before the disk has it",
-        "        keep(number, payload)\n        self.done.add(number)\n",
-        "        self.done.add(number)\n        keep(number, payload)\n",
+        "        keep(checked)\n        for number, _ in checked:\n            self.done.add(number)\n",
+        "        for number, _ in checked:\n            self.done.add(number)\n        keep(checked)\n",
         [
             "test_file_format.py::test_a_cell_that_could_not_be_kept_is_not_done",
             "test_files.py::test_a_full_disk_stops_the_file_and_nothing_else",
@@ -479,6 +479,18 @@ MUTANTS = [
         "            removed = [one for one in ended if blobs.remove(one)]\n",
         "            removed = ended\n",
         ["test_files.py::test_a_deleted_file_leaves_nothing_at_anybody"],
+    ),
+    Mutant(
+        "a fault of the disk that a thread has heard of is forgotten",
+        "                syncing.result()\n",
+        "                syncing.exception()\n",
+        ["test_files.py::test_a_disk_that_fails_while_more_is_written_is_noticed"],
+    ),
+    Mutant(
+        "frames that are written together begin one too early",
+        "            at, rest = first * FRAME_BYTES, sealed\n",
+        "            at, rest = max(first - 1, 0) * FRAME_BYTES, sealed\n",
+        ["test_files.py::test_frames_that_are_written_together_are_read_one_by_one"],
     ),
     Mutant(
         "files, after each lost link all of a download is read again",
@@ -1554,7 +1566,7 @@ MUTANTS = [
     ),
     Mutant(
         "padding not checked",
-        "if len(payload) != length or any(padding):",
+        "if len(payload) != length or padding != bytes(len(padding)):",
         "if len(payload) != length:",
         ["test_protocol.py::test_padding_that_is_not_zeros_does_not_open"],
     ),

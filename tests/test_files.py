@@ -9,9 +9,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec import structs
 
-from amanat.client.blobs import DIRECTORY, FRAME_BYTES, Blob
+from amanat.client.blobs import DIRECTORY, FRAME_BYTES, KEY_BYTES, SYNC_FRAMES, Blob
 from amanat.client.rules import roster, sharing
 from amanat.client.sdk.files import safe_name
 from amanat.client.sdk.views import Message
@@ -580,14 +582,14 @@ async def test_a_full_disk_stops_the_file_and_nothing_else(
     assert message.file is not None
     write = Blob.write
 
-    def full(self: Blob, number: int, payload: bytes) -> None:
-        if number > 9:
+    def full(self: Blob, first: int, *payloads: bytes) -> None:
+        if first + len(payloads) > 10:
             raise OSError(errno.ENOSPC, "no room")
-        write(self, number, payload)
+        write(self, first, *payloads)
 
-    def named(self: Blob, number: int, payload: bytes) -> None:
+    def named(self: Blob, first: int, *payloads: bytes) -> None:
         with naming_faults(bob.directory):
-            full(self, number, payload)
+            full(self, first, *payloads)
 
     monkeypatch.setattr(Blob, "write", named)
     bob.client.files.fetch(message.gid, message.id)
@@ -754,3 +756,29 @@ async def test_what_has_come_of_a_file_is_looked_at_once_in_a_process(
     assert await break_off() == {0}
     await message.file._replace(files=bob.client.files).fetch()
     assert saved(bob, files(bob, "alice")[0]) == data
+
+
+@given(st.lists(st.lists(st.binary(max_size=100), min_size=1, max_size=20), max_size=10))
+def test_frames_that_are_written_together_are_read_one_by_one(
+    tmp_path_factory: pytest.TempPathFactory, runs: list[list[bytes]]
+) -> None:
+    place = tmp_path_factory.mktemp("blob")
+    with Blob(os.open(place / "one", os.O_RDWR | os.O_CREAT), bytes(KEY_BYTES), place) as blob:
+        for number, payloads in enumerate(runs):
+            blob.write(sum(map(len, runs[:number])), *payloads)
+        blob.sync()
+        written = [payload for payloads in runs for payload in payloads]
+        assert [blob.read(number) for number in range(blob.frames())] == written
+
+
+def test_a_disk_that_fails_while_more_is_written_is_noticed(tmp_path: Path) -> None:
+    # This device takes what is written, and cannot say that it has kept it.
+    def write() -> None:
+        for number in range(100 * SYNC_FRAMES):
+            blob.write(number, b"")
+
+    with (
+        Blob(os.open("/dev/null", os.O_RDWR), bytes(KEY_BYTES), tmp_path) as blob,
+        pytest.raises(OSError, match="Invalid argument"),
+    ):
+        write()

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from cryptography.exceptions import InvalidTag
@@ -25,6 +26,7 @@ from amanat.protocol.cells import MAX_PAYLOAD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from concurrent.futures import Future
     from pathlib import Path
 
     from amanat.client.unit import Unit
@@ -40,6 +42,9 @@ _LENGTH_BYTES = 4
 _TAG_BYTES = 16
 FRAME_BYTES = _LENGTH_BYTES + MAX_PAYLOAD + _TAG_BYTES
 """Length of a frame on the disk, in bytes, whatever it holds."""
+SYNC_FRAMES = 64
+"""Written frames that go to the disk while more are written: 4 MiB. The disk takes about as long as
+we do to seal them, and at the end it has only the last few left to take."""
 
 
 class BlobName(NamedTuple):
@@ -163,6 +168,11 @@ class Blob:
         self._handle = handle
         self._sealing = ChaCha20Poly1305(key)
         self._profile = profile
+        self._room = bytearray()
+        """Room for sealed frames: new memory for each would cost as much as sealing them."""
+        self._unsynced = 0
+        self._thread: ThreadPoolExecutor | None = None
+        self._syncing: Future[None] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -170,17 +180,28 @@ class Blob:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def write(self, number: int, payload: bytes) -> None:
-        """Write a frame. A frame never gets another payload: its number is its nonce. Raises the
-        errors of `naming_faults`, such as DiskFull."""
-        plain = len(payload).to_bytes(_LENGTH_BYTES, "big") + payload
-        plain = plain.ljust(_LENGTH_BYTES + MAX_PAYLOAD, b"\x00")
-        sealed = self._sealing.encrypt(_nonce(number), plain, None)
+    def write(self, first: int, *payloads: bytes) -> None:
+        """Write frames that follow each other, from the number `first`. A frame never gets another
+        payload: its number is its nonce. Raises the errors of `naming_faults`, such as DiskFull."""
+        if len(self._room) < len(payloads) * FRAME_BYTES:
+            self._room = bytearray(len(payloads) * FRAME_BYTES)
+        sealed = memoryview(self._room)[: len(payloads) * FRAME_BYTES]
+        for place, payload in enumerate(payloads):
+            plain = len(payload).to_bytes(_LENGTH_BYTES, "big") + payload
+            plain = plain.ljust(_LENGTH_BYTES + MAX_PAYLOAD, b"\x00")
+            frame = sealed[place * FRAME_BYTES : (place + 1) * FRAME_BYTES]
+            self._sealing.encrypt_into(_nonce(first + place), plain, None, frame)
         with naming_faults(self._profile):
-            at, rest = number * FRAME_BYTES, memoryview(sealed)
+            at, rest = first * FRAME_BYTES, sealed
             while rest:
                 written = os.pwrite(self._handle, rest, at)
                 at, rest = at + written, rest[written:]
+        self._unsynced += len(payloads)
+        if self._unsynced >= SYNC_FRAMES and (self._syncing is None or self._syncing.done()):
+            self._wait()
+            self._unsynced = 0
+            self._thread = self._thread or ThreadPoolExecutor(1, thread_name_prefix="blob")
+            self._syncing = self._thread.submit(os.fdatasync, self._handle)
 
     def read(self, number: int) -> bytes:
         """The payload of a frame. Raises BlobDamaged if it does not open, or the errors of
@@ -201,11 +222,22 @@ class Blob:
     def sync(self) -> None:
         """Wait until the disk has everything that was written. Raises the errors of
         `naming_faults`."""
+        self._wait()
         with naming_faults(self._profile):
             os.fdatasync(self._handle)
 
+    def _wait(self) -> None:
+        """Wait until the thread has nothing to do. The system tells of a fault only once, so the
+        fault that the thread has heard of is raised here."""
+        syncing, self._syncing = self._syncing, None
+        if syncing is not None:
+            with naming_faults(self._profile):
+                syncing.result()
+
     def close(self) -> None:
         """Close the file."""
+        if self._thread is not None:
+            self._thread.shutdown()
         os.close(self._handle)
 
 

@@ -380,6 +380,10 @@ class Asked(NamedTuple):
     size: int
 
 
+Keep: TypeAlias = "Callable[[list[tuple[int, bytes]]], None]"
+"""Keeps cells, each as its number and its payload."""
+
+
 class Download:
     """A file on its way from a relay: all of it, or the parts that somebody waits for first.
 
@@ -486,9 +490,9 @@ class Download:
             self._any += 1
         return None
 
-    def took(self, asked: Asked, cells: wire.Cells, keep: Callable[[int, bytes], None]) -> None:
-        """Take an answer; `keep` gets the number and the payload of each cell that is new, once it
-        was checked. The cell counts as done if `keep` has not failed.
+    def took(self, asked: Asked, cells: wire.Cells, keep: Keep) -> None:
+        """Take an answer; `keep` gets the cells that are new, once they were checked. They count as
+        done if `keep` has not failed.
 
         Raises InvalidFile if a cell is not the file's, or the relay makes no progress.
         """
@@ -519,12 +523,12 @@ class Download:
             if seq not in self._seen:
                 self._again.append(seq)
 
-    def _check(
-        self, found: dict[int, tuple[int, bytes]], keep: Callable[[int, bytes], None]
-    ) -> None:
+    def _check(self, found: dict[int, tuple[int, bytes]], keep: Keep) -> None:
         """Keep the cells that can be checked: first the outline, then the tables, then chunks."""
+        checked: list[tuple[int, bytes]] = []
         if 0 in found:
-            self._keep(0, found.pop(0)[1], keep)
+            checked.append((0, found.pop(0)[1]))
+            self.known.take(*checked[0])
             self._missing = self._count()
         shape = self.known.shape
         for number in sorted(found, key=lambda one: (one <= shape.chunks, one)):
@@ -532,17 +536,18 @@ class Download:
             if self.known.outline is not None and number >= shape.filled:
                 continue  # padding
             if self.known.needs(number) is None:
-                self._keep(number, payload, keep)
+                self.known.take(number, payload)
+                checked.append((number, payload))
             else:
                 self._early.append(seq)
-
-    def _keep(self, number: int, payload: bytes, keep: Callable[[int, bytes], None]) -> None:
-        self.known.take(number, payload)
-        keep(number, payload)
-        self.done.add(number)
-        self._missing -= 1
-        if not 0 < number <= self.known.shape.chunks:  # more can be checked now
-            self._seen.difference_update(self._early)
+        if not checked:
+            return
+        keep(checked)
+        for number, _ in checked:
+            self.done.add(number)
+        self._missing -= len(checked)
+        if not all(0 < number <= shape.chunks for number, _ in checked):
+            self._seen.difference_update(self._early)  # more can be checked now
             self._again.extend(self._early)
             self._early.clear()
 

@@ -83,13 +83,13 @@ def open_cell(once: OneTime, cell: bytes, *, region: str, drop_id: bytes) -> byt
         raise InvalidCell
     try:
         plain = ChaCha20Poly1305(once.key).decrypt(
-            _NONCE, cell[LABEL_BYTES:], _associated(once, region, drop_id)
+            _NONCE, memoryview(cell)[LABEL_BYTES:], _associated(once, region, drop_id)
         )
     except InvalidTag:
         raise InvalidCell from None
     length = int.from_bytes(plain[:_LENGTH_BYTES], "big")
     payload, padding = plain[_LENGTH_BYTES:][:length], plain[_LENGTH_BYTES + length :]
-    if len(payload) != length or any(padding):
+    if len(payload) != length or padding != bytes(len(padding)):
         raise InvalidCell
     return payload
 

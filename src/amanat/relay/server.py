@@ -33,6 +33,7 @@ from amanat.relay.drops import BUSY_RETRY_S, Drops
 from amanat.relay.hop import Guest, Hop
 from amanat.relay.known import Known
 from amanat.relay.ledger import Ledger, LedgerStore
+from amanat.relay.memory import keep_memory
 from amanat.relay.metrics import Metrics
 from amanat.relay.moving import Moves, MoveStore
 from amanat.relay.quiet import log_loop_error, scrub_logs
@@ -96,6 +97,7 @@ def run(
     directory = RelayDirectory.open(path)
     scrub_logs()
     sys.setswitchinterval(SWITCH_S)
+    keep_memory()
     is_ready = False
 
     def begin(address: NamedAddress) -> None:

@@ -43,6 +43,8 @@ MAX_NAME_CHARS = 100
 """Longest name of a file, in characters."""
 _MOST_OPEN_S = 0.02
 """How long writing a file into a blob may keep the loop busy at a time, in seconds."""
+_CHUNKS = 8
+"""Chunks that are written into a blob at once: half a MiB."""
 _UNNAMED = "file"
 
 
@@ -327,6 +329,7 @@ class Files:
         loop, found, size = asyncio.get_running_loop(), Sum(), 0
         kind, preview = (picture.preview_type, picture.preview) if picture else ("", b"")
         room = INLINE_BYTES - len(preview)
+        chunks: list[bytes] = []
         with self._blobs.create(name) as blob, naming_faults(self._profile):
             first = await _read(source, room + 1)
             if len(first) <= room:
@@ -339,13 +342,17 @@ class Files:
                     if size > MAX_FILE_BYTES:
                         raise FileOverLimit
                     found.add(chunk)
-                    blob.write(number, chunk)
+                    chunks.append(chunk)
+                    if len(chunks) == _CHUNKS:
+                        blob.write(number + 1 - len(chunks), *chunks)
+                        chunks.clear()
                     if loop.time() - began > _MOST_OPEN_S:
                         await asyncio.sleep(0)
                         began = loop.time()
-                for table in found.tables():
-                    number += 1
-                    blob.write(number, table)
+                in_hand = len(chunks)
+                chunks += found.tables()
+                if chunks:
+                    blob.write(number + 1 - in_hand, *chunks)
                 outline = found.outline(preview_type=kind, preview=preview)
             blob.write(0, outline)
             blob.sync()

@@ -7,6 +7,7 @@ waits no longer than that. Covered, nothing is carried: it would show when someb
 from __future__ import annotations
 
 import asyncio
+from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 from amanat.client.events import TransferChanged
@@ -269,9 +270,11 @@ class Carrier:
         noting = _Noting(lambda one, done: self._note_down(one, done, blob), one, download.done)
         failure: AmanatError | None = None
 
-        def keep(number: int, payload: bytes) -> None:
-            blob.write(number, payload)
-            noting.add()
+        def keep(cells: list[tuple[int, bytes]]) -> None:
+            for _, run in groupby(enumerate(sorted(cells)), lambda one: one[1][0] - one[0]):
+                numbers, payloads = zip(*(cell for _, cell in run), strict=True)
+                blob.write(numbers[0], *payloads)
+            noting.add(len(cells))
 
         def begin(room: int) -> tuple[Asked, wire.Request, int] | None:
             asked = None if failure or not self._goes_on(one) else download.next(room)
@@ -352,10 +355,10 @@ class _Noting:
         self._note, self._one, self._done = note, one, done
         self._many, self._latest = 0, 0.0
 
-    def add(self) -> None:
-        """Count a cell."""
-        self._many += 1
-        if self._many == 1:
+    def add(self, cells: int = 1) -> None:
+        """Count cells."""
+        self._many += cells
+        if self._many == cells:
             self._latest = asyncio.get_running_loop().time() + NOTE_S
 
     def look(self) -> None:
