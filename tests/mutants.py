@@ -1437,7 +1437,7 @@ MUTANTS = [
     ),
     Mutant(
         "cells of buckets that expire count as theirs on",
-        "        self._bucket_bytes -= of_buckets\n",
+        "        self._staged_bucket_bytes -= of_buckets\n",
         "        pass\n",
         ["test_relay_drops.py::test_the_whole_relay_holds_a_bounded_number_of_bytes"],
     ),

@@ -29,7 +29,7 @@ SHELLS = {
     *("relay/directory.py", "region/mover.py"),
     *("relay/cluster/evidence.py", "relay/cluster/nodes.py", "relay/cluster/scrub.py"),
     *("relay/cluster/processes.py", "relay/cluster/trial.py"),
-    *("drill/process.py", "drill/recorded.py"),
+    *("drill/clock.py", "drill/process.py", "drill/recorded.py"),
 }
 """The modules that may read the real clock."""
 LAST_RESORTS = {

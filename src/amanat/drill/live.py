@@ -205,7 +205,7 @@ def _stored(directory: Path, places: list[tuple[int, int]]) -> dict[str, list[ob
         names = [row[1] for row in db.execute("PRAGMA table_info(cell)")]
         rows = {}
         for row in db.execute("SELECT * FROM cell"):
-            drop, seq = divmod(row[names.index("place")], 2**40)
+            drop, seq = divmod(row[names.index("place")], 2**32)
             rows[drop, seq] = (*row, drop, seq, len(row[names.index("wrapped")]))
     numbers = sorted({drop for drop, _ in rows})
     wanted = [rows[numbers[bucket], seq] for bucket, seq in places]
