@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from amanat.errors import AmanatError
 
 T = TypeVar("T")
@@ -25,12 +23,6 @@ def encode(value: msgspec.Struct) -> bytes:
     return _encoder.encode(value)
 
 
-def encode_all(values: Iterable[msgspec.Struct]) -> list[bytes]:
-    """The one encoding of each value."""
-    give = _encoder.encode
-    return [give(value) for value in values]
-
-
 def decode(decoder: msgspec.msgpack.Decoder[T], data: bytes, refusal: type[AmanatError]) -> T:
     """The value in `data`. Raises `refusal` for anything but the one encoding of a value.
 
@@ -44,20 +36,6 @@ def decode(decoder: msgspec.msgpack.Decoder[T], data: bytes, refusal: type[Amana
     if _encoder.encode(value) != data:
         raise refusal
     return value
-
-
-def decode_all(
-    decoder: msgspec.msgpack.Decoder[T], data: list[bytes], refusal: type[AmanatError]
-) -> list[T]:
-    """The values of which each item of `data` holds one. Raises `refusal` as `decode` does."""
-    take, give = decoder.decode, _encoder.encode
-    try:
-        values = [take(one) for one in data]
-    except (msgspec.DecodeError, ValueError, RecursionError):
-        raise refusal from None
-    if [give(value) for value in values] != data:
-        raise refusal
-    return values
 
 
 def decoder_of(kind: type[T]) -> msgspec.msgpack.Decoder[T]:

@@ -39,8 +39,8 @@ LOOK_S = 20.0
 processes."""
 LIVE_BYTES = 768 * 1024
 """Most bytes of cells that live readers get in one frame, which stays well below
-wire.MAX_REPLY_BYTES: a commit has no more message cells. If more land in a drop at once, its
-readers are served from the store."""
+wire.MAX_REPLY_BYTES. The message cells of one commit fit into it. If more bytes land in a drop at
+once, its readers read them from the store."""
 READING_THREADS = 16
 """Reads of a cluster that are under way at once: each waits for about a millisecond."""
 

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from amanat.relay.records import DropRecord
 
 NUMBERED_RETRY_S = 86_400.0
-"""Until somebody asks again for a drop at a relay that can number no more of them, in seconds: its
-operator has to move the drops to a new relay."""
+"""Seconds after which a client may ask again for a new drop once the store has numbered all it can.
+Only the operator helps, by moving the drops to a new relay."""
 FIND_DROPS = 900
 """Drops that one statement looks for: some builds of SQLite allow only 999 parameters."""
 
