@@ -12,9 +12,10 @@ import asyncio
 import os
 import struct
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import msgspec
+from msgspec import structs
 
 from amanat import child as children
 from amanat.client import backing
@@ -76,6 +77,7 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
 
 
 Answer: TypeAlias = Told | MadeApart | Checked | Failed
+Done = TypeVar("Done", MadeApart, Checked)
 
 encode = msgspec.json.Encoder().encode
 asks = msgspec.json.Decoder(Ask)
@@ -105,11 +107,8 @@ class Apart:
             forget_days=folder.forget_days,
             now=now,
         )
-        match await _answer(ask, told):
-            case MadeApart(path, size, found, new_blobs, damaged):
-                return backing.Made(Path(os.fsdecode(path)), size, found, new_blobs, damaged)
-            case Checked():
-                raise RuntimeError("a child has answered something else")
+        path, size, found, new_blobs, damaged = structs.astuple(await _answer(ask, MadeApart, told))
+        return backing.Made(Path(os.fsdecode(path)), size, found, new_blobs, damaged)
 
     async def check(
         self,
@@ -131,15 +130,12 @@ class Apart:
             now=now,
             checked=os.fsencode(path),
         )
-        match await _answer(ask, told):
-            case Checked(found):
-                return found
-            case MadeApart():
-                raise RuntimeError("a child has answered something else")
+        return (await _answer(ask, Checked, told)).found
 
 
-async def _answer(ask: Ask, told: backing.Told) -> MadeApart | Checked:
-    """The answer of a child to an ask. Raises the error that it names, or NoMemory."""
+async def _answer(ask: Ask, kind: type[Done], told: backing.Told) -> Done:
+    """The answer of a child to an ask, which has to be of a kind. Raises the error that the child
+    names, or NoMemory."""
     child = await children.start(CHILD)
     try:
         if child.stdin is None or child.stdout is None:
@@ -152,8 +148,10 @@ async def _answer(ask: Ask, told: backing.Told) -> MadeApart | Checked:
                     told(phase, done, whole)
                 case Failed(code, detail):
                     raise BY_CODE[code](detail)
-                case answer:
+                case answer if isinstance(answer, kind):
                     return answer
+                case _:
+                    raise RuntimeError("a child has answered something else")
     except EOFError:
         status = await child.wait()
         if status < 0:

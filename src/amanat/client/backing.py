@@ -140,7 +140,7 @@ def _make(vault: Vault, folder: Folder, key: bytes, now: int, told: Told) -> Mad
             write_all(handle, sealer.head)
             count = 0
             for entry, records in gather(read, frames, now=now):
-                write_all(handle, sealer.add(entry, *codec.encode_all(records)))
+                write_all(handle, sealer.add(entry, *map(codec.encode, records)))
                 if entry in (Entry.MESSAGE, Entry.IMPORTED_MESSAGE):
                     count += len(records)
                     told("write", count, many)

@@ -123,7 +123,7 @@ class Restoring:
         if decoder is None:
             self.unknown += len(bodies)
             return
-        records = codec.decode_all(decoder, bodies, BrokenArchive)
+        records = [codec.decode(decoder, body, BrokenArchive) for body in bodies]
         if not self._signer and kind != Entry.PERSON:
             raise BrokenArchive("it does not begin with its person")
         self._WRITE[kind](self, records)

@@ -145,7 +145,8 @@ class CellTable(KeyTable):
             return staged
         with sqlite_errors:
             row = self._writer.execute(
-                "SELECT place, before, day, wrapped FROM cell WHERE place >> 32 = ? AND label = ?",
+                "SELECT place, before, day, wrapped FROM cell"  # noqa: S608  # constant
+                f" WHERE place >> {SEQ_BITS} = ? AND label = ?",
                 (drop.number, label),
             ).fetchone()
             if row is None:

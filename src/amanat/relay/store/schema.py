@@ -32,7 +32,7 @@ MOST_NUMBER = (1 << 63 - SEQ_BITS) - 1
 """Drops of a store in its life, two thousand million, because an integer of SQLite has 63 bits. If
 people make as many as a relay lets them by default, 1,200 a minute, it gets there after 3 years."""
 
-DROPS = """
+DROPS = f"""
 CREATE TABLE "drop" (
     number INTEGER PRIMARY KEY AUTOINCREMENT,  -- never given twice
     drop_id BLOB NOT NULL UNIQUE,
@@ -54,13 +54,13 @@ CREATE TABLE "drop" (
 ) STRICT;
 CREATE INDEX drop_due ON "drop" (oldest_day + retention_days) WHERE oldest_day IS NOT NULL;
 CREATE TABLE cell (
-    place INTEGER PRIMARY KEY,                 -- drop number << 32 | seq
+    place INTEGER PRIMARY KEY,                 -- drop number << SEQ_BITS | seq
     label BLOB NOT NULL,
     before BLOB NOT NULL,                      -- digest before the cell
     day INTEGER NOT NULL,
     wrapped BLOB NOT NULL                      -- nonce || AES-256-GCM(cell)
 ) STRICT;
-CREATE UNIQUE INDEX cell_label ON cell (place >> 32, label);
+CREATE UNIQUE INDEX cell_label ON cell (place >> {SEQ_BITS}, label);
 CREATE TABLE total (                           -- of all drops: to count them takes minutes
     number INTEGER PRIMARY KEY CHECK (number = 0),
     drops INTEGER NOT NULL,
@@ -68,7 +68,7 @@ CREATE TABLE total (                           -- of all drops: to count them ta
     bucket_bytes INTEGER NOT NULL              -- of those in buckets
 ) STRICT;
 INSERT INTO total VALUES (0, 0, 0, 0);
-"""
+"""  # noqa: S608  # constant
 
 MOVES = """
 CREATE INDEX drop_move ON "drop" (move, state) WHERE move > 0;
