@@ -1755,9 +1755,39 @@ MUTANTS = [
     ),
     Mutant(
         "a staged cell is not found by its label",
-        "if not self._labels[drop.number].keys().isdisjoint(labels):",
-        "if False:",
+        "        if not recent.labels.isdisjoint(labels):\n",
+        "        if False:\n",
         ["test_relay_drops.py::test_a_store_finds_staged_cells_and_forgets_them_with_the_batch"],
+    ),
+    Mutant(
+        "the index of labels is not asked",
+        "        if not recent.indexed:\n            return False\n",
+        "        return False\n",
+        ["test_relay_labels.py::test_the_index_takes_the_labels_of_a_drop_that_has_many"],
+    ),
+    Mutant(
+        "labels stay in the index when their cells end",
+        "        self._end_labels(number, last & SEQ_MASK)\n",
+        "",
+        ["test_relay_labels.py::test_labels_end_with_their_cells"],
+    ),
+    Mutant(
+        "the labels of a batch that is lost are remembered",
+        "        self._forget_labels()  # those of staged cells are among them\n",
+        "",
+        ["test_relay_labels.py::test_a_commit_that_fails_leaves_no_label"],
+    ),
+    Mutant(
+        "labels of before are kept for a drop that a move fills",
+        "            self._forget_recent(number)\n            drop = known[number]\n",
+        "            drop = known[number]\n",
+        ["test_relay_labels.py::test_a_source_that_moves_two_cells_with_one_label_harms_nobody"],
+    ),
+    Mutant(
+        "labels in memory have no limit",
+        "while self._held > MOST_LABELS or len(self._recent) > MOST_DROPS:",
+        "while False:",
+        ["test_relay_labels.py::test_no_more_labels_are_kept_than_there_is_room_for"],
     ),
     Mutant(
         "all cells of a run rest under one nonce",

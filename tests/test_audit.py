@@ -211,6 +211,16 @@ def key_stray(directory: Path) -> None:
         store.execute("INSERT INTO shred_key VALUES (999, 20000, 20014, ?)", (bytes(32),))
 
 
+def label_left(directory: Path) -> None:
+    with database(directory) as store:
+        store.execute("INSERT INTO label VALUES (1, ?, 1)", (bytes(16),))
+
+
+def label_gone(directory: Path) -> None:
+    with database(directory) as store:
+        store.execute('UPDATE "drop" SET indexed = head')
+
+
 def overdue(directory: Path) -> None:
     with database(directory) as store:
         held = store.execute(
@@ -246,6 +256,8 @@ PLANTED: dict[Callable[[Path], None], str] = {
     digest_changed: "wrong-digest",
     key_gone: "cell-without-key",
     key_stray: "key-without-drop",
+    label_left: "wrong-labels",
+    label_gone: "wrong-labels",
     overdue: "overdue",
     file_added: "unknown-file",
     page_used: "remains",

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amanat.protocol.cells import LABEL_BYTES
-from amanat.relay.cluster.packed import Labels, Piece, Pieces
+from amanat.relay.cluster.packed import Piece, Pieces
+from amanat.relay.labels import Labels
 
 FEW = st.integers(0, 30).map(lambda number: number.to_bytes(LABEL_BYTES, "big"))
 """Labels of which many come twice."""

@@ -94,6 +94,7 @@ class Fault(StrEnum):
     CELL_WITHOUT_DROP = "cell-without-drop"
     CELL_WITHOUT_KEY = "cell-without-key"
     KEY_WITHOUT_DROP = "key-without-drop"
+    WRONG_LABELS = "wrong-labels"
     OVERDUE = "overdue"
     LEDGER = "ledger"
     BROKEN_ORDER = "broken-order"

@@ -47,7 +47,7 @@ class ArrivalStore(Store, Protocol):
     def find_all(self, drop_ids: Sequence[bytes]) -> dict[bytes, DropRecord]:
         """Fresh copies of those of these drops that exist, by their ids."""
 
-    def put(self, arrived: Iterable[Arrived]) -> None:
+    def put(self, arrived: Sequence[Arrived]) -> None:
         """Stage cells that have arrived. The records are saved separately."""
 
     def cut(self, drop: DropRecord, upto: int) -> tuple[int, int]:

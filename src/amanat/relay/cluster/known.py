@@ -14,7 +14,8 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from amanat.relay.cluster.messages import Kept
-from amanat.relay.cluster.packed import Labels, Piece, Pieces
+from amanat.relay.cluster.packed import Piece, Pieces
+from amanat.relay.labels import Labels
 from amanat.relay.records import NOBODYS, DropRecord
 
 if TYPE_CHECKING:

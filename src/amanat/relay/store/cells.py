@@ -17,11 +17,12 @@ from amanat.protocol.drops import HASH_BYTES
 from amanat.relay.records import Run, StoredCell, Unmade
 from amanat.relay.store.faults import sqlite_errors
 from amanat.relay.store.keys import KeyTable
+from amanat.relay.store.labels import LabelTable
 from amanat.relay.store.schema import SEQ_BITS, SEQ_MASK
 from amanat.relay.store.wrapping import WRAP_BYTES, unwrap, wrap_all
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from amanat.relay.arrivals import Arrived
@@ -41,15 +42,6 @@ FROM json_each(?1)
 before and days, each kind concatenated, the size, and the cells concatenated. It is one statement
 because sqlite3 releases the interpreter at each, and may wait for it for longer than a cell
 takes."""
-
-HOLDS = f"""
-SELECT 1 FROM json_each(?1) WHERE EXISTS (
-    SELECT 1 FROM cell WHERE place >> {SEQ_BITS} = ?2
-    AND label = substr(?3, 1 + {LABEL_BYTES} * key, {LABEL_BYTES})
-) LIMIT 1
-"""  # noqa: S608  # constants
-"""Looks for labels in a drop. Its parameters are a JSON array of as many elements, the drop's
-number, and the labels concatenated."""
 
 
 class Rows(NamedTuple):
@@ -88,7 +80,7 @@ class RowsBySize(defaultdict[int, Rows]):
             rows.wrapped.extend(itertools.compress(wrapped, chosen))
 
 
-class CellTable(KeyTable):
+class CellTable(KeyTable, LabelTable):
     """The cells, wrapped.
 
     Staged cells are in memory until the commit, which puts them into the table, all of one size by
@@ -102,11 +94,12 @@ class CellTable(KeyTable):
 
     def _forget_staged(self) -> None:
         self._landing = RowsBySize()
-        self._labels: dict[int, dict[bytes, StoredCell]] = defaultdict(dict)
-        """The staged cells by their drop's number and their label."""
+        self._staged: dict[int, list[Run]] = defaultdict(list)
+        """The staged runs by their drop's number."""
 
     def commit(self) -> Unmade:
         self._insert(self._landing)
+        self._index_some(self._staged)
         self._forget_staged()
         return super().commit()
 
@@ -130,32 +123,24 @@ class CellTable(KeyTable):
                     ),
                 )
 
-    def holds(self, drop: DropRecord, labels: Sequence[bytes]) -> bool:
-        if not self._labels[drop.number].keys().isdisjoint(labels):
-            return True
-        with sqlite_errors:
-            found = self._writer.execute(
-                HOLDS, (f"[{','.join('0' * len(labels))}]", drop.number, b"".join(labels))
-            ).fetchone()
-        return found is not None
-
     def labelled(self, drop: DropRecord, label: bytes) -> StoredCell | None:
-        staged = self._labels[drop.number].get(label)
-        if staged is not None:
-            return staged
+        seq = self._seq_of(drop, label)
+        if seq is None:
+            return None
+        for first, befores, cells in self._staged.get(drop.number, ()):
+            if first <= seq < first + len(cells):
+                return StoredCell(seq, befores[seq - first], cells[seq - first])
         with sqlite_errors:
             row = self._writer.execute(
-                "SELECT place, before, day, wrapped FROM cell"  # noqa: S608  # constant
-                f" WHERE place >> {SEQ_BITS} = ? AND label = ?",
-                (drop.number, label),
+                "SELECT before, day, wrapped FROM cell WHERE place = ? AND label = ?",
+                (drop.number << SEQ_BITS | seq, label),
             ).fetchone()
             if row is None:
                 return None
-            place, before, day, wrapped = row
+            before, day, wrapped = row
             keys = self._keys.execute(
                 "SELECT key FROM shred_key WHERE number = ? AND day = ?", (drop.number, day)
             ).fetchone()
-        seq = place & SEQ_MASK
         cell = unwrap(AESGCM(*keys), drop.bound, seq, wrapped) if keys else b""
         return StoredCell(seq, before, cell)
 
@@ -167,8 +152,8 @@ class CellTable(KeyTable):
         wrapped = wrap_all(key, self._nonces, cells, drop.bound, first=first)
         days = [day] * len(cells)
         self._landing.add(drop.number << SEQ_BITS | first, labels, befores, days, wrapped)
-        staged = map(StoredCell, itertools.count(first), befores, cells)
-        self._labels[drop.number].update(zip(labels, staged, strict=True))
+        self._staged[drop.number].append(run)
+        self._add_labels(drop, labels)
         self._stage_bytes(drop, sum(map(len, cells)))
 
     def cells(
@@ -208,7 +193,7 @@ class CellTable(KeyTable):
                     stored.append(StoredCell(place & SEQ_MASK, before, cell))
         return stored
 
-    def put(self, arrived: Iterable[Arrived]) -> None:
+    def put(self, arrived: Sequence[Arrived]) -> None:
         keys: list[tuple[int, int, int, bytes]] = []
         rows = RowsBySize()
         for one in arrived:
@@ -226,11 +211,13 @@ class CellTable(KeyTable):
                     keys,
                 )
         self._insert(rows)
+        self._index_arrived(one.drop for one in arrived)
 
     def cut(self, drop: DropRecord, upto: int) -> tuple[int, int]:
         first = drop.number << SEQ_BITS
         with sqlite_errors:
             self._begin(self._writer)
+            self._end_labels(drop.number, upto)
             sizes = self._writer.execute(
                 "DELETE FROM cell WHERE place BETWEEN ? AND ? RETURNING length(wrapped)",
                 (first, first | upto),

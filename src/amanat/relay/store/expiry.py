@@ -65,6 +65,7 @@ class Expiry(CellTable, LedgerTables):
         ).fetchall()
         last = places[-1][0] if places else first
         erased = sum(size - WRAP_BYTES for _, size in places)
+        self._end_labels(number, last & SEQ_MASK)
         self._writer.execute("DELETE FROM cell WHERE place BETWEEN ? AND ?", (first, last))
         self._writer.execute(
             'UPDATE "drop" SET cells = cells - ?1, bytes = bytes - ?2, oldest_day ='

@@ -22,6 +22,19 @@ if TYPE_CHECKING:
     from amanat.relay.records import DropRecord, MoveRecord
 
 
+WRONG_LABELS = f"""
+SELECT number FROM (
+    SELECT number, (
+        SELECT count(*) FROM main.cell
+        WHERE place BETWEEN number << {SEQ_BITS} AND number << {SEQ_BITS} | indexed
+    ) AS more FROM main."drop" WHERE indexed > 0
+    UNION ALL SELECT number, -count(*) FROM main.label GROUP BY number
+) GROUP BY number HAVING sum(more) <> 0
+"""  # noqa: S608  # constant
+"""Finds the drops of which the index has more labels, or fewer, than there are cells that are not
+recent. It is one statement, as a relay may write meanwhile."""
+
+
 class Counted(NamedTuple):
     """The cells that a drop really holds. `keyless` counts those of days whose key is destroyed."""
 
@@ -137,7 +150,8 @@ class SqliteReader:
         )
 
     def strays(self) -> Iterator[tuple[str, str]]:
-        """Cells and keys that belong to no drop here: (kind of finding, the drop's number)."""
+        """Cells, labels and keys that belong to no drop here or lack something: (kind of finding,
+        the drop's number)."""
         with sqlite_errors:
             numbers = [
                 number
@@ -153,6 +167,8 @@ class SqliteReader:
                     "SELECT place FROM main.cell WHERE place BETWEEN ? AND ?", between
                 ):
                     yield "cell-without-drop", f"drop {place >> SEQ_BITS}"
+            for (number,) in self._reader.execute(WRONG_LABELS):
+                yield "wrong-labels", f"drop {number}"
             rows = self._reader.execute(
                 'SELECT key.number, "drop".state, "drop".move FROM keys.shred_key AS key'
                 ' LEFT JOIN main."drop" USING (number)'

@@ -13,14 +13,14 @@ from amanat.relay.store.faults import sqlite_errors
 if TYPE_CHECKING:
     from pathlib import Path
 
-BASE = 5
+BASE = 6
 """The version of both files that the tables below make, as 0.1.0 does; we refuse an older one."""
 VERSION = BASE
 """The version of today's files, in `PRAGMA user_version`; we refuse a newer one."""
 PAGE_BYTES = 8192
 """Seven wrapped message cells fill a page of this size to 95 %; three fill 4096 bytes to 80 %."""
 CACHE_KIB = 64 * 1024
-"""Memory for the pages of each connection, in KiB: the newest labels of many buckets."""
+"""Memory for the pages of each connection, in KiB."""
 BUSY_TIMEOUT_MS = 5000
 """How long emptying the WAL waits for a read to finish, in milliseconds; a read takes a few."""
 SEQ_BITS: int = MOST_SEQ.bit_length()
@@ -32,7 +32,7 @@ MOST_NUMBER = (1 << 63 - SEQ_BITS) - 1
 """Drops of a store in its life, two thousand million, because an integer of SQLite has 63 bits. If
 people make as many as a relay lets them by default, 1,200 a minute, it gets there after 3 years."""
 
-DROPS = f"""
+DROPS = """
 CREATE TABLE "drop" (
     number INTEGER PRIMARY KEY AUTOINCREMENT,  -- never given twice
     drop_id BLOB NOT NULL UNIQUE,
@@ -50,7 +50,8 @@ CREATE TABLE "drop" (
     ended_bytes INTEGER NOT NULL DEFAULT 0,
     state INTEGER NOT NULL DEFAULT 0,          -- 0: here, 1: arriving, 2: gone
     move INTEGER NOT NULL DEFAULT 0,           -- number of the last move it took part in
-    bound INTEGER NOT NULL DEFAULT 0           -- number its cells are bound to; 0: its own
+    bound INTEGER NOT NULL DEFAULT 0,          -- number its cells are bound to; 0: its own
+    indexed INTEGER NOT NULL DEFAULT 0         -- seq up to which `label` has those of its cells
 ) STRICT;
 CREATE INDEX drop_due ON "drop" (oldest_day + retention_days) WHERE oldest_day IS NOT NULL;
 CREATE TABLE cell (
@@ -60,7 +61,12 @@ CREATE TABLE cell (
     day INTEGER NOT NULL,
     wrapped BLOB NOT NULL                      -- nonce || AES-256-GCM(cell)
 ) STRICT;
-CREATE UNIQUE INDEX cell_label ON cell (place >> {SEQ_BITS}, label);
+CREATE TABLE label (                           -- of cells that are not recent
+    number INTEGER NOT NULL,                   -- of the drop
+    label BLOB NOT NULL,
+    seq INTEGER NOT NULL,
+    PRIMARY KEY (number, label)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE total (                           -- of all drops: to count them takes minutes
     number INTEGER PRIMARY KEY CHECK (number = 0),
     drops INTEGER NOT NULL,
@@ -68,7 +74,7 @@ CREATE TABLE total (                           -- of all drops: to count them ta
     bucket_bytes INTEGER NOT NULL              -- of those in buckets
 ) STRICT;
 INSERT INTO total VALUES (0, 0, 0, 0);
-"""  # noqa: S608  # constant
+"""
 
 MOVES = """
 CREATE INDEX drop_move ON "drop" (move, state) WHERE move > 0;
