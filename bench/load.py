@@ -104,8 +104,14 @@ def websocket_frame(payload: bytes) -> bytes:
     return head + bytes(4) + payload
 
 
-def split_frames(data: bytes) -> tuple[list[bytes], bytes]:
-    """The payloads of a server's whole frames, and the rest."""
+def pong(payload: bytes) -> bytes:
+    """A client's answer to a ping, whose payload is short."""
+    return bytes((PONG, 0x80 | len(payload))) + bytes(4) + payload
+
+
+def split_frames(data: bytes, line: Line | None = None) -> tuple[list[bytes], bytes]:
+    """The payloads of a server's whole frames, and the rest. Pings that came on a line are
+    answered there, and are not among them."""
     payloads, at = [], 0
     while len(data) - at >= 2:
         size, start = data[at + 1], at + 2
@@ -116,7 +122,11 @@ def split_frames(data: bytes) -> tuple[list[bytes], bytes]:
             size = int.from_bytes(data[at + 2 : start], "big")
         if len(data) < start + size:
             break
-        payloads.append(data[start : start + size])
+        payload = data[start : start + size]
+        if line is not None and data[at] == PING:
+            line.transport.write(pong(payload))
+        else:
+            payloads.append(payload)
         at = start + size
     return payloads, data[at:]
 
@@ -315,7 +325,7 @@ def pongs(line: Line) -> Callable[[bytes], None]:
 
     def answer(data: bytes) -> None:
         assert data[0] == PING, data[:80]
-        line.transport.write(bytes((PONG, 0x80 | data[1])) + bytes(4) + data[2:])
+        line.transport.write(pong(data[2:]))
 
     return answer
 

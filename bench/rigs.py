@@ -155,7 +155,7 @@ class Asker:
         self._line.transport.write(b"".join(frames))
 
     def _hear(self, data: bytes) -> None:
-        payloads, self._rest = load.split_frames(self._rest + data)
+        payloads, self._rest = load.split_frames(self._rest + data, self._line)
         for payload in payloads:
             assert payload[1] == self._tag, payload[:80]
         self.answered += len(payloads)

@@ -116,7 +116,7 @@ class Appender:
         )
 
     def _answer(self, data: bytes) -> None:
-        payloads, self._rest = load.split_frames(self._rest + data)
+        payloads, self._rest = load.split_frames(self._rest + data, self._line)
         now = time.perf_counter()
         for payload in payloads:
             assert payload[1] == 3, payload
