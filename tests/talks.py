@@ -65,14 +65,18 @@ async def talking(
 
 
 async def is_seen(one: Locator) -> None:
-    """Wait until something is on the screen, within the history."""
-    await one.wait_for()
-    await one.page.wait_for_function(
-        "one => { const a = one.getBoundingClientRect(),"
-        " b = document.querySelector('chat-history').getBoundingClientRect();"
-        " return a.top >= b.top && a.bottom <= b.bottom; }",
-        arg=await one.element_handle(),
-    )
+    """Wait until something is on the screen, within the history. We look for it each time, because
+    the page may draw it anew meanwhile."""
+    async with asyncio.timeout(30):
+        while not await one.evaluate(_IS_SEEN):  # noqa: ASYNC110  # nothing tells of it
+            await asyncio.sleep(0.05)
+
+
+_IS_SEEN = """one => {
+    const a = one.getBoundingClientRect();
+    const b = document.querySelector('chat-history').getBoundingClientRect();
+    return a.height > 0 && a.top >= b.top && a.bottom <= b.bottom;
+}"""
 
 
 @contextlib.asynccontextmanager
