@@ -57,6 +57,96 @@ class BrokenMutant(Exception):  # noqa: N818  # what happened, as all our errors
 
 MUTANTS = [
     Mutant(
+        "outlines of a large group are fetched at once",
+        "            (unit.now + secrets.randbelow(OUTLINE_MS), number),",
+        "            (unit.now, number),",
+        ["test_outlines.py::test_an_outline_is_due_at_any_time_in_a_minute_and_never_later"],
+    ),
+    Mutant(
+        "a start makes every outline due at once",
+        'min(due_at, ? + ? * is_outline)", (unit.now, OUTLINE_MS)',
+        'min(due_at, ? + ? * 0)", (unit.now, OUTLINE_MS)',
+        ["test_outlines.py::test_an_outline_is_due_at_any_time_in_a_minute_and_never_later"],
+    ),
+    Mutant(
+        "all of a file comes where only its outline is due",
+        "return self.is_whole or (self._is_outline and self.known.outline is not None)",
+        "return self.is_whole",
+        [
+            "test_outlines.py::test_of_a_file_in_a_large_group_one_cell_comes_within_a_minute_and_the_rest_if_wanted"
+        ],
+    ),
+    Mutant(
+        "an outline is looked for in all of its drop",
+        "        self._most = OUTLINE_PLACES if is_outline else file.cells + MAX_JUNK",
+        "        self._most = file.cells + MAX_JUNK",
+        ["test_outlines.py::test_however_a_relay_answers_no_more_than_the_outline_is_taken"],
+    ),
+    Mutant(
+        "an outline is fetched again with the rest of its file",
+        "        name = None if 0 in done else self._sharing.outline(one)",
+        "        name = None",
+        [
+            "test_outlines.py::test_of_a_file_in_a_large_group_one_cell_comes_within_a_minute_and_the_rest_if_wanted"
+        ],
+    ),
+    Mutant(
+        "an outline comes of somebody blocked since it was announced",
+        '" ON c.identity = m.identity WHERE gid = ? AND id = ? AND NOT c.blocked"',
+        '" ON c.identity = m.identity WHERE gid = ? AND id = ?"',
+        ["test_outlines.py::test_an_outline_does_not_come_once_its_sender_or_message_is_gone"],
+    ),
+    Mutant(
+        "an outline that is due is fetched whatever the person wants by then",
+        "        return not transfer.is_outline or (\n            message is not None",
+        "        return True or (\n            message is not None",
+        ["test_outlines.py::test_nothing_comes_by_itself_that_the_person_does_not_want"],
+    ),
+    Mutant(
+        "outlines come although nothing is to be fetched by itself",
+        "self._is_wanted(gid, message, min(file.size, CHUNK_BYTES))",
+        "self._is_wanted(gid, message, min(file.size, CHUNK_BYTES, self.auto_bytes))",
+        ["test_outlines.py::test_nothing_comes_by_itself_that_the_person_does_not_want"],
+    ),
+    Mutant(
+        "an outline comes of a file that has ended",
+        "        return not is_over and self._is_wanted",
+        "        return self._is_wanted",
+        ["test_outlines.py::test_a_file_that_had_ended_when_it_was_said_has_no_outline_fetched"],
+    ),
+    Mutant(
+        "a file that is wanted goes on as its outline alone",
+        '        unit.db.execute("UPDATE transfer SET is_outline = 0 WHERE id = ?", (number,))\n',
+        "",
+        ["test_outlines.py::test_a_file_that_is_wanted_before_its_outline_is_due_comes_at_once"],
+    ),
+    Mutant(
+        "an outline waits until a long file has come",
+        "        return is_long and self._transfers.is_outline_due(one.relay, now=self._now())",
+        "        return False and is_long",
+        ["test_outlines.py::test_a_long_file_gives_way_to_an_outline_and_goes_on"],
+    ),
+    Mutant(
+        "an outline that is missing is asked for again and again",
+        "                if one.is_outline:\n                    self._give_up(one)\n                elif",
+        "                if",
+        [
+            "test_outlines.py::test_an_outline_that_is_not_there_is_given_up_and_a_press_fetches_the_file"
+        ],
+    ),
+    Mutant(
+        "an outline stays after its message",
+        "    DELETE FROM blob WHERE id = old.outline;\n",
+        "",
+        ["test_outlines.py::test_outlines_go_with_their_messages_and_when_there_is_no_room"],
+    ),
+    Mutant(
+        "outlines take no room",
+        'ON b.id IN (file.blob, outline)"',
+        'ON b.id IN (file.blob)"',
+        ["test_outlines.py::test_outlines_go_with_their_messages_and_when_there_is_no_room"],
+    ),
+    Mutant(
         "a contact is asked about all lost conversations at once",
         "        if helper is not None and self._must_wait(unit, gid, helper.identity):\n            return\n",
         "",
@@ -500,7 +590,7 @@ MUTANTS = [
     ),
     Mutant(
         "files, one that was asked for again is not fetched when it comes",
-        "        if shared.is_near and self.transfers.of(gid, message, is_up=False) is None:",
+        "        if shared.is_near and (before is None or before.is_outline):",
         "        if False:",
         ["test_files.py::test_a_file_that_has_ended_is_put_up_again_by_its_author"],
     ),

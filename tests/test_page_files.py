@@ -18,6 +18,7 @@ from PIL import Image
 
 from amanat import media
 from amanat.client.blobs import DIRECTORY
+from amanat.client.rules import roster
 from amanat.media import thumbhash
 from amanat.page.bringing import WINDOW_BYTES, Incoming
 from amanat.page.handing import part as part_of
@@ -657,6 +658,74 @@ async def test_a_picture_is_blurred_until_it_is_here_and_keeps_its_place(
         await tab.locator("article button[data-deed=fetch]").click()
         await holds(tab, "document.querySelector('.picture img').naturalWidth === 256")
         assert await tab.evaluate(BUBBLE) == before
+
+
+def noise(width: int, height: int) -> bytes:
+    """A picture that takes more room than an outline has."""
+    made, file = (
+        Image.frombytes("RGB", (width, height), os.urandom(3 * width * height)),
+        io.BytesIO(),
+    )
+    made.save(file, "JPEG")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("language", ["en", "fa"])
+@in_a_loop
+async def test_in_a_large_group_a_preview_is_shown_and_a_press_fetches_the_picture(
+    tmp_path: Path, relay: RelayProcess, language: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(roster, "LARGE_GROUP", 1)
+    async with talking(tmp_path, relay, language) as talk:
+        tab = talk.tab
+        made = await media.picture(noise(800, 400))
+        await talk.maryam.chat("alice").send_file(made, text="a grey slope")
+        picture = tab.locator("article .picture")
+        await picture.wait_for()
+        await tab.locator("article button[data-deed=fetch]").wait_for()
+        (one,) = talk.alice.files.transfers()
+        assert one.is_outline  # it is not due yet, and nothing says that a file is on its way
+        assert await tab.locator("article progress").count() == 0
+        with talk.alice._run.unit() as unit:
+            unit.db.execute("UPDATE transfer SET due_at = 0")
+        await holds(tab, "document.querySelector('.picture img')?.naturalWidth === 320")
+        assert not files_of(talk.alice, "مریم")[0].is_here
+        assert await faults_in_both_themes(tab) == []
+        before = await tab.evaluate(BUBBLE)
+        await show_sheet(tab, f"gallery.showGallery('{talk.chat.gid.hex()}')")
+        await holds(tab, "document.querySelector('.tile img')?.naturalWidth === 320")
+        await tab.locator(".tile").click()  # which leads to its message
+        await tab.get_by_role("dialog").wait_for(state="hidden")
+        await picture.click()
+        await holds(tab, "document.querySelector('.picture img')?.naturalWidth === 800")
+        assert await tab.evaluate(BUBBLE) == before
+        await tab.locator("button.picture[data-deed=show]").click()
+        await tab.locator("dialog.large").get_by_role("img", name="a grey slope").wait_for()
+
+
+@pytest.mark.parametrize("language", ["en", "fa"])
+@in_a_loop
+async def test_a_preview_that_lies_is_told_and_the_person_may_try_the_file(
+    tmp_path: Path, relay: RelayProcess, language: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(roster, "LARGE_GROUP", 1)
+    async with talking(tmp_path, relay, language) as talk:
+        made = await media.picture(noise(800, 400))
+        await talk.maryam.chat("alice").send_file(made)
+        await talk.tab.locator("article .picture").wait_for()
+        with talk.alice._run.unit() as unit:
+            (body,) = unit.db.execute("SELECT body FROM transfer").fetchone()
+            lie = codec.encode(structs.replace(decode_file(body), outline=bytes(32)))
+            unit.db.execute("UPDATE transfer SET body = ?, due_at = 0", (lie,))
+        resume = talk.tab.locator("article button[data-deed=resume]")
+        await resume.wait_for()
+        (one,) = talk.alice.files.transfers()
+        assert (one.error, one.is_outline) == ("invalid-file", True)
+        assert "invalid-file" not in await talk.tab.locator("article small").first.inner_text()
+        assert await faults_in_both_themes(talk.tab) == []
+        await talk.tab.locator("article button[data-deed=cancel]").click()
+        await talk.tab.locator("article button[data-deed=fetch]").click()
+        await holds(talk.tab, "document.querySelector('.picture img')?.naturalWidth === 800")
 
 
 @in_a_loop

@@ -38,8 +38,8 @@ async def wait(client: Client, number: int, out: Out, patience_s: float) -> None
 
 
 def show(one: Progress | None, out: Out) -> None:
-    """Show how far a file has got, if it is on its way."""
-    if one is not None:
+    """Show how far a file has got, if it is on its way for the person."""
+    if one is not None and not one.is_outline:
         out.bar(one.id, line(one), done=one.done, whole=one.size)
 
 
@@ -51,6 +51,8 @@ def line(one: Progress) -> str:
     state = "" if one.phase is Phase.UNDER_WAY else f", {one.phase}"
     failed = f" ({BY_CODE[one.error].text})" if one.error else ""
     name = shown(one.name) if one.name else "a file"
+    if one.is_outline:
+        return f"{name}: its preview from the relay, within a minute{state}{failed}"
     return f"{name}: {size(one.done)} of {size(one.size)} {way}{state}{failed}"
 
 

@@ -46,7 +46,7 @@ def file_text(file: FileView) -> str:
 def file_line(message: Message, file: FileView) -> str:
     """A line about the file of a message: where it is, and until when it rests at a relay."""
     rests = f"; rests in {file.region} until {date_of(file.until)}" if file.until else ""
-    here = "here" if file.is_here else "not fetched"
+    here = "here" if file.is_here else "preview here" if file.has_outline else "not fetched"
     by = f"{clock(message.sent_at)}  {message.id[:8]}  {shown(message.sender)}"
     return f"{by}: {file_text(file)} {here}{rests}"
 

@@ -88,6 +88,11 @@ class Blobs:
         unit.db.execute("UPDATE blob SET used_at = ? WHERE id = ?", (unit.now, blob))
 
     @staticmethod
+    def resize(unit: Unit, blob: bytes, size: int) -> None:
+        """Count a blob as so many bytes from now on."""
+        unit.db.execute("UPDATE blob SET size = ? WHERE id = ?", (size, blob))
+
+    @staticmethod
     def end(unit: Unit, blob: bytes) -> None:
         """End a blob."""
         unit.db.execute("DELETE FROM blob WHERE id = ?", (blob,))

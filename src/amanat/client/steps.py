@@ -214,5 +214,24 @@ CREATE TABLE recalled (
     members BLOB NOT NULL              -- recalled.Leaves
 ) STRICT, WITHOUT ROWID;
 """,
+    """
+-- The blob of a file's outline, which has its preview, while not all of the file is here.
+ALTER TABLE file ADD COLUMN outline BLOB;
+-- Whether it fetches no more of its file than the outline.
+ALTER TABLE transfer ADD COLUMN is_outline INTEGER NOT NULL DEFAULT 0;
+DROP TRIGGER file_went;
+CREATE TRIGGER file_went AFTER DELETE ON file BEGIN
+    DELETE FROM transfer WHERE gid = old.gid AND message = old.id;
+    DELETE FROM blob WHERE id = old.blob AND NOT EXISTS (SELECT 1 FROM file WHERE blob = old.blob)
+        AND NOT EXISTS (SELECT 1 FROM transfer WHERE blob = old.blob);
+    DELETE FROM blob WHERE id = old.outline;
+END;
+DROP TRIGGER transfer_went;
+CREATE TRIGGER transfer_went AFTER DELETE ON transfer BEGIN
+    DELETE FROM blob WHERE id = old.blob AND NOT EXISTS (SELECT 1 FROM file WHERE blob = old.blob)
+        AND NOT EXISTS (SELECT 1 FROM file WHERE outline = old.blob)
+        AND NOT EXISTS (SELECT 1 FROM transfer WHERE blob = old.blob);
+END;
+""",
 )
 """The statements that upgrade a vault of version `BASE` to the next version, and so on."""

@@ -111,6 +111,8 @@ class Entry(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
     """Whether the file rests at a relay at which its author is reached."""
     blob: bytes | None
     """The blob that holds the file, if all of it is here."""
+    outline: bytes | None
+    """The blob that holds the file's outline, if that alone is here."""
     is_played: bool
     """Whether the person has played the file."""
     reactions: dict[bytes, str] = {}
@@ -333,7 +335,8 @@ class Transcript:
             " m.identity = ? AND EXISTS (SELECT 1 FROM waiting WHERE gid = m.gid"
             " AND envelope = m.envelope AND kind IN (?, ?)),"
             " m.seq > c.counted, c.state = 'notes', m.is_forwarded,"
-            " f.body, coalesce(f.is_near, 0), f.blob, coalesce(f.is_played, 0)"
+            " f.body, coalesce(f.is_near, 0), f.blob, f.outline,"
+            " coalesce(f.is_played, 0)"
             " FROM message AS m JOIN conversation AS c ON c.gid = m.gid"
             " LEFT JOIN file AS f ON f.gid = m.gid AND f.id = m.id"
             " LEFT JOIN message AS q ON q.gid = m.gid AND q.id = m.reply_to"

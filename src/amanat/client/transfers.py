@@ -9,6 +9,7 @@ checks each cell before it uses it.
 
 from __future__ import annotations
 
+import secrets
 from collections import deque
 from enum import StrEnum, unique
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
@@ -51,6 +52,12 @@ PAGE_CELLS = wire.READ_BYTES // LARGE_CELL
 """The most large cells in an answer of a relay."""
 MAX_JUNK = 64
 """The most cells of others that we pass over in the drop of a file: 4 MiB."""
+OUTLINE_MS = 60_000
+"""An outline that comes by itself is fetched at a random time in so many milliseconds, so that the
+clients of a large group do not all ask one relay at once."""
+OUTLINE_PLACES = PAGE_CELLS
+"""In how many places of its drop an outline is looked for that comes by itself. It is in the first
+one unless its sender had to send it twice."""
 RETRY_MS = (30_000, 6 * 3_600_000)
 """The first and the longest pause before a file of which cells are missing is asked for again, in
 milliseconds."""
@@ -76,7 +83,7 @@ class Lane(NamedTuple):
 
 class Transfer(NamedTuple):
     """A file on its way. `message` is the message of the file; None if it is said once it is at the
-    relay."""
+    relay. With `is_outline`, no more of it is fetched than its outline."""
 
     id: int
     gid: bytes
@@ -92,6 +99,7 @@ class Transfer(NamedTuple):
     began_at: int | None
     tries: int
     due_at: int
+    is_outline: bool
 
     @property
     def lane(self) -> Lane:
@@ -105,7 +113,8 @@ class Transfer(NamedTuple):
 
 
 _COLUMNS = (
-    "id, gid, message, is_up, body, owner, blob, done, relay, phase, error, began_at, tries, due_at"
+    "id, gid, message, is_up, body, owner, blob, done, relay, phase, error, began_at, tries,"
+    " due_at, is_outline"
 )
 
 
@@ -136,6 +145,17 @@ class Transfers:
         ).fetchone()
         return int(number)
 
+    def begin_outline(
+        self, unit: Unit, gid: bytes, file: File, blob: bytes, *, message: bytes
+    ) -> int:
+        """Begin to fetch the outline of a file, at a random time in OUTLINE_MS; returns the id."""
+        number = self.begin(unit, gid, file, blob, message=message)
+        unit.db.execute(
+            "UPDATE transfer SET is_outline = 1, due_at = ? WHERE id = ?",
+            (unit.now + secrets.randbelow(OUTLINE_MS), number),
+        )
+        return number
+
     def get(self, number: int) -> Transfer | None:
         """A transfer by its id; None if it has ended."""
         found = self._find("id = ?", number)
@@ -162,12 +182,21 @@ class Transfers:
         return [Lane(relay, bool(is_up)) for relay, is_up in rows]
 
     def next(self, lane: Lane, *, now: int) -> Transfer | None:
-        """The transfer of a lane that goes on now."""
+        """The transfer of a lane that goes on now. Outlines go first, because each is one cell."""
         found = self._find(
             "relay = ? AND is_up = ? AND phase = ? AND due_at <= ?",
             *(lane.relay, lane.is_up, Phase.UNDER_WAY, now),
+            rest="ORDER BY is_outline DESC, id LIMIT 1",
         )
         return found[0] if found else None
+
+    def is_outline_due(self, relay: bytes, *, now: int) -> bool:
+        """Whether an outline is to be fetched from a relay now."""
+        first = (
+            "SELECT relay, min(due_at) FROM transfer"  # noqa: S608  # our word
+            f" WHERE is_outline AND phase = '{Phase.UNDER_WAY}' GROUP BY relay"
+        )
+        return any(where == relay and at <= now for where, at in self._read.all(first))
 
     def is_under_way(self, number: int) -> bool:
         """Whether a transfer has neither ended nor been paused."""
@@ -191,12 +220,12 @@ class Transfers:
         )
 
     def turn(self, unit: Unit, number: int, file: File) -> None:
-        """Go on with a download at another relay, or in another drop."""
+        """Go on with a download at another relay, or in another drop, at once."""
         unit.db.execute(
             "UPDATE transfer SET body = ?, relay = ? WHERE id = ?",
             (codec.encode(file), file.relay, number),
         )
-        self.resume(unit, number)
+        self._go_on(unit, number)
 
     def later(self, unit: Unit, number: int) -> None:
         """Go on with a transfer after a pause, which grows each time."""
@@ -223,7 +252,12 @@ class Transfers:
         )
 
     def resume(self, unit: Unit, number: int) -> None:
-        """Go on with a transfer, at once."""
+        """Go on with a transfer, at once. One of an outline brings the whole file from now on."""
+        unit.db.execute("UPDATE transfer SET is_outline = 0 WHERE id = ?", (number,))
+        self._go_on(unit, number)
+
+    @staticmethod
+    def _go_on(unit: Unit, number: int) -> None:
         unit.db.execute(
             "UPDATE transfer SET phase = ?, error = '', tries = 0, due_at = ? WHERE id = ?",
             (Phase.UNDER_WAY, unit.now, number),
@@ -234,12 +268,14 @@ class Transfers:
         unit.db.execute("DELETE FROM transfer WHERE id = ?", (number,))
 
     def begin_clock(self, unit: Unit) -> None:
-        """Make all postponed transfers due now."""
-        unit.db.execute("UPDATE transfer SET due_at = min(due_at, ?)", (unit.now,))
+        """Make all postponed transfers due now, and outlines no later than any is due."""
+        unit.db.execute(
+            "UPDATE transfer SET due_at = min(due_at, ? + ? * is_outline)", (unit.now, OUTLINE_MS)
+        )
 
-    def _find(self, which: str, *values: object) -> list[Transfer]:
+    def _find(self, which: str, *values: object, rest: str = "ORDER BY id") -> list[Transfer]:
         rows = self._read.execute(
-            f"SELECT {_COLUMNS} FROM transfer WHERE {which} ORDER BY id",  # noqa: S608  # our words
+            f"SELECT {_COLUMNS} FROM transfer WHERE {which} {rest}",  # noqa: S608  # our words
             values,
         ).fetchall()
         return [_transfer(*row) for row in rows]
@@ -260,10 +296,11 @@ def _transfer(  # noqa: PLR0917  # the columns of its row
     began_at: int | None,
     tries: int,
     due_at: int,
+    is_outline: int,
 ) -> Transfer:
     return Transfer(
         *(number, gid, message, bool(is_up), decode_file(body), owner, blob, done),
-        *(relay, Phase(phase), error, began_at, tries, due_at),
+        *(relay, Phase(phase), error, began_at, tries, due_at, bool(is_outline)),
     )
 
 
@@ -385,15 +422,18 @@ Keep: TypeAlias = "Callable[[list[tuple[int, bytes]]], None]"
 
 
 class Download:
-    """A file on its way from a relay: all of it, or the parts that somebody waits for first.
+    """A file on its way from a relay: all of it, or the parts that somebody waits for first, or no
+    more than its outline.
 
     Cell i is at seq i + 1 unless its sender had to send some of them twice. So we look there first,
     and then everywhere else.
     """
 
-    def __init__(self, file: File, done: Bits, known: Known) -> None:
-        """`known` has what `done` says is here of the outline and the tables."""
+    def __init__(self, file: File, done: Bits, known: Known, *, is_outline: bool = False) -> None:
+        """`known` has what `done` says is here of the outline and the tables. With `is_outline`,
+        no more is fetched than the outline."""
         self._file = file
+        self._is_outline = is_outline
         self.done = done
         self.known = known
         self._rests = FileDrop(file.secret, file.region)
@@ -412,7 +452,9 @@ class Download:
         """Cells that somebody waits for."""
         self._table, self._chunk, self._any = 0, 1, 1
         """How far we have looked: for tables, for chunks, and for anything anywhere."""
-        self._head = file.cells
+        self._most = OUTLINE_PLACES if is_outline else file.cells + MAX_JUNK
+        """The most seqs that are looked at."""
+        self._head = min(file.cells, self._most)
         self._answers = 2 * (file.cells + MAX_JUNK)
         """The answers that may still come: an honest relay makes progress with nearly each."""
         self._missing = 0 if known.outline is None else self._count()
@@ -421,6 +463,11 @@ class Download:
     def is_whole(self) -> bool:
         """Whether all cells that hold anything are here."""
         return self.known.outline is not None and not self._missing
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all that it fetches is here."""
+        return self.is_whole or (self._is_outline and self.known.outline is not None)
 
     def _count(self) -> int:
         return sum(number not in self.done for number in range(self.known.shape.filled))
@@ -433,12 +480,12 @@ class Download:
         """The next request, for at most `room` bytes but at least one cell; None if nothing can be
         asked for before an answer has come. Raises FileIncomplete if everything was read and cells
         are missing."""
-        first = None if self.is_whole else self._first()
+        first = None if self.is_over else self._first()
         if first is None:
-            if not self._asked and not self.is_whole:
+            if not self._asked and not self.is_over:
                 raise FileIncomplete
             return None
-        most = max(min(room // LARGE_CELL, PAGE_CELLS), 1)
+        most = 1 if self._is_outline else max(min(room // LARGE_CELL, PAGE_CELLS), 1)
         many = 1
         while many < most and self._is_open(first + many):
             many += 1
@@ -499,7 +546,7 @@ class Download:
         self._answers -= 1
         if not self._answers:
             raise InvalidFile("its relay does not get on")
-        self._head = min(cells.head, self._file.cells + MAX_JUNK)
+        self._head = min(cells.head, self._most)
         after, first = asked.read.after, max(cells.first, asked.read.after + 1)
         self._seen.update(range(after + 1, min(first, after + 1 + asked.read.limit)))  # expired
         found: dict[int, tuple[int, bytes]] = {}

@@ -82,9 +82,11 @@ def _type_of(file: FileView, content: OpenFile) -> tuple[str, str] | None:
 
 def name_of(file: FileView) -> str:
     """The name under which a browser saves a file: its own, or if it has none, that of its message
-    with the ending that its content wants. Raises FileIncomplete or BlobDamaged."""
-    with file.open() as content:
-        found = _type_of(file, content)
+    with the ending that its content wants, as far as that is here. Raises BlobDamaged."""
+    found = None
+    if file.is_here:
+        with file.open() as content:
+            found = _type_of(file, content)
     end = f".{found[1]}" if found else ""
     return file.name or f"{file.kind}-{file.message[:8]}{end}"
 
@@ -113,8 +115,7 @@ def part(file: FileView, wanted: str) -> Part:
 def preview(file: FileView) -> Part:
     """The preview of a picture, or all of one that has none. Raises FileIncomplete or
     BlobDamaged."""
-    with file.open() as content:
-        data = content.preview
+    data = file.preview()
     kind = next((kind for form, kind, _ in _SHOWN["picture"] if form.match(data)), None)
     return part(file, "") if kind is None else Part(200, _HEADERS | {"Content-Type": kind}, data)
 

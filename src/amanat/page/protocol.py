@@ -505,7 +505,7 @@ class AskAgain(Form, frozen=True, tag="ask again"):
 
 
 class Ticket(Form, frozen=True, tag="ticket"):
-    """Where the browser gets the file of a message, which is here."""
+    """Where the browser gets the file of a message, or its preview, which is here."""
 
     chat: ChatKey
     message: MessageId

@@ -26,7 +26,7 @@ from amanat.errors import (
     UnknownMessage,
 )
 from amanat.protocol import codec
-from amanat.protocol.files import FileDrop, decode_again, decode_file, shape_of
+from amanat.protocol.files import CHUNK_BYTES, FileDrop, decode_again, decode_file, shape_of
 from amanat.protocol.messages import File, FileAgain, FileKind, FileWanted, Kind, message_id
 
 if TYPE_CHECKING:
@@ -57,12 +57,14 @@ _AUTO, _ROOM = "fetch files", "room for files"
 
 
 class Shared(NamedTuple):
-    """The file of a message. `blob` is None unless all of it is here; `is_near` says that it rests
-    at a relay at which its sender is reached, `is_played` that the person has played it."""
+    """The file of a message. `blob` is None unless all of it is here, and `outline` unless its
+    outline is here alone; `is_near` says that it rests at a relay at which its sender is reached,
+    `is_played` that the person has played it."""
 
     file: File
     is_near: bool
     blob: bytes | None
+    outline: bytes | None
     is_played: bool
 
 
@@ -229,14 +231,14 @@ class Sharing:
         """The file of a message. Raises UnknownMessage if it is not here or was deleted, and NoFile
         if it is no file."""
         row = self._read.execute(
-            "SELECT body, is_near, blob, is_played FROM file WHERE gid = ? AND id = ?",
+            "SELECT body, is_near, blob, outline, is_played FROM file WHERE gid = ? AND id = ?",
             (gid, message),
         ).fetchone()
         if row is None:
             self._history.check_there(gid, [message], own=False)
             raise NoFile
-        body, is_near, blob, is_played = row
-        return Shared(decode_file(body), bool(is_near), blob, bool(is_played))
+        body, is_near, blob, outline, is_played = row
+        return Shared(decode_file(body), bool(is_near), blob, outline, bool(is_played))
 
     def take(
         self,
@@ -272,21 +274,41 @@ class Sharing:
                 (is_near, event.row),
             )
         mid = message_id(sender, envelope.id)
-        if happened and is_near and self._is_fetched(gid, sender, mid, file):
-            self.fetch(unit, gid, mid)
+        if not happened or not is_near:
+            return
+        if not self._roster.group(gid).is_large:
+            if self._is_wanted(gid, mid, file.size):
+                self.fetch(unit, gid, mid)
+        elif self._is_outline_wanted(gid, mid, file, now=unit.now):
+            name = self._blobs.new()
+            self._blobs.keep(unit, name, file.size, is_own=False)
+            number = self.transfers.begin_outline(unit, gid, file, name.id, message=mid)
+            unit.events.append(TransferChanged(gid, number))
 
-    def _is_fetched(self, gid: bytes, sender: bytes, message: bytes, file: File) -> bool:
-        """Whether a file that has just been said is fetched by itself: one of a contact, in a group
-        that is not large, that is short enough and was not deleted."""
-        is_contact, is_there = (
-            self._read.execute(query, values).fetchone() is not None
-            for query, values in (
-                ("SELECT 1 FROM contact WHERE identity = ? AND NOT blocked", (sender,)),
-                ("SELECT 1 FROM file WHERE gid = ? AND id = ?", (gid, message)),
-            )
+    def _is_wanted(self, gid: bytes, message: bytes, size: int) -> bool:
+        """Whether so much of the file of a message is fetched by itself: of a contact whom the
+        person has not blocked, of a message that was not deleted, and no more than they want."""
+        row = self._read.execute(
+            "SELECT 1 FROM file JOIN message AS m USING (gid, id) JOIN contact AS c"
+            " ON c.identity = m.identity WHERE gid = ? AND id = ? AND NOT c.blocked",
+            (gid, message),
+        ).fetchone()
+        return row is not None and size <= self.auto_bytes
+
+    def _is_outline_wanted(self, gid: bytes, message: bytes, file: File, *, now: int) -> bool:
+        """Whether the outline of a file is fetched by itself, which counts as no more than it can
+        hold. All kinds of files are alike here: otherwise their relay would see which are which."""
+        is_over = now // DAY_MS > file.until
+        return not is_over and self._is_wanted(gid, message, min(file.size, CHUNK_BYTES))
+
+    def is_wanted_still(self, transfer: Transfer, *, now: int) -> bool:
+        """Whether a transfer that is due still brings what the person wants: in the time until an
+        outline is due they may have blocked its sender, or want nothing fetched any more."""
+        message = transfer.message
+        return not transfer.is_outline or (
+            message is not None
+            and self._is_outline_wanted(transfer.gid, message, transfer.file, now=now)
         )
-        is_large = self._roster.group(gid).is_large
-        return is_contact and is_there and not is_large and file.size <= self.auto_bytes
 
     @property
     def auto_bytes(self) -> int:
@@ -313,17 +335,18 @@ class Sharing:
         self.make_room(unit)
 
     def make_room(self, unit: Unit) -> None:
-        """Take away the fetched files that were not used for longest, until the others have room.
-        Our own files stay, because others may ask for them."""
+        """Take away the fetched files and outlines that were not used for longest, until the others
+        have room. Our own files stay, because others may ask for them."""
         rows = unit.db.execute(
-            "SELECT b.id, b.size FROM blob AS b JOIN file ON file.blob = b.id WHERE NOT is_own"
-            " GROUP BY b.id ORDER BY used_at DESC"
+            "SELECT b.id, b.size FROM file CROSS JOIN blob AS b ON b.id IN (file.blob, outline)"
+            " WHERE NOT is_own GROUP BY b.id ORDER BY used_at DESC"
         ).fetchall()
         left = self.room_bytes
         for blob, size in rows:
             left -= size
             if left < 0:
                 unit.db.execute("UPDATE file SET blob = NULL WHERE blob = ?", (blob,))
+                unit.db.execute("UPDATE file SET outline = NULL WHERE outline = ?", (blob,))
                 self._blobs.end(unit, blob)
 
     def _relays_of(self, gid: bytes, person: bytes) -> set[bytes]:
@@ -358,7 +381,8 @@ class Sharing:
         if before is not None:
             if before.file != shared.file:  # it rests elsewhere by now
                 self.transfers.turn(unit, before.id, shared.file)
-            elif before.phase is not transfers.Phase.UNDER_WAY or before.due_at > unit.now:
+            is_going = before.phase is transfers.Phase.UNDER_WAY and before.due_at <= unit.now
+            if before.is_outline or not is_going:
                 self.transfers.resume(unit, before.id)
             number = before.id
         else:
@@ -370,14 +394,31 @@ class Sharing:
 
     def is_here(self, unit: Unit, transfer: Transfer) -> None:
         """Record that all of a file has come and was checked."""
+        if (outline := self.outline(transfer)) is not None:
+            self._blobs.end(unit, outline.id)
+        self._has_come(unit, transfer, "blob = ?, outline = NULL")
+
+    def outline_is_here(self, unit: Unit, transfer: Transfer) -> None:
+        """Record that the outline of a file has come and was checked. Its blob has one frame."""
+        self._blobs.resize(unit, transfer.blob, CHUNK_BYTES)
+        self._has_come(unit, transfer, "outline = ?")
+
+    def _has_come(self, unit: Unit, transfer: Transfer, change: str) -> None:
         unit.db.execute(
-            "UPDATE file SET blob = ? WHERE gid = ? AND id = ?",
+            f"UPDATE file SET {change} WHERE gid = ? AND id = ?",  # noqa: S608  # our words
             (transfer.blob, transfer.gid, transfer.message),
         )
         self.transfers.end(unit, transfer.id)
         self.make_room(unit)
         unit.events.append(TransferChanged(transfer.gid, transfer.id))
         _tell(unit, transfer.gid, transfer.message)
+
+    def outline(self, transfer: Transfer) -> BlobName | None:
+        """The blob of the outline of a file that is being fetched, if it is here from before."""
+        row = self._read.execute(
+            "SELECT outline FROM file WHERE gid = ? AND id = ?", (transfer.gid, transfer.message)
+        ).fetchone()
+        return self._blobs.name(row[0]) if row and row[0] else None
 
     def played(self, unit: Unit, gid: bytes, message: bytes) -> None:
         """Record that the person has played the file of a message; nobody is told. Raises
@@ -394,7 +435,8 @@ class Sharing:
         """Ask the author of a file to put it up again, and fetch it once it is there. Raises
         UnknownMessage or NoFile, and like `Saying.do`."""
         shared = self.file(gid, message)
-        if shared.is_near and self.transfers.of(gid, message, is_up=False) is None:
+        before = self.transfers.of(gid, message, is_up=False)
+        if shared.is_near and (before is None or before.is_outline):
             number = self.fetch(unit, gid, message)
             if number is not None:  # until the author says where it rests, it rests nowhere
                 self.transfers.fail(unit, number, FileGone.code)

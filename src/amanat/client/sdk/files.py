@@ -79,6 +79,8 @@ class Progress(NamedTuple):
     error: str
     tries: int
     """How often it was put off because the relay lacks cells."""
+    is_outline: bool
+    """Whether no more than its outline comes, by itself. Its bytes are none of the content."""
 
     def as_json(self) -> dict[str, object]:
         """The fields that commands print."""
@@ -92,6 +94,7 @@ class Progress(NamedTuple):
             "done": self.done,
             "phase": self.phase,
             "error": self.error,
+            "outline": self.is_outline,
         }
 
 
@@ -100,8 +103,9 @@ class FileView(NamedTuple):
     "video"; `seconds` is a playing time; `sides` are width and height in pixels; `hint` is a
     ThumbHash or a waveform; files with the same `album` belong together. It rests at `relay`, in
     `region`, until the end of the UTC day `until` (0: nowhere but here). `is_here` says that all of
-    it is in the vault; `is_near` that it rests at a relay of its sender's; `is_played` that the
-    person has played it, which is of voice notes."""
+    it is in the vault, `has_outline` that its outline is, with its preview, `is_near` that it rests
+    at a relay of its sender's, and `is_played` that the person has played it, which is of voice
+    notes."""
 
     gid: bytes
     message: str
@@ -117,6 +121,7 @@ class FileView(NamedTuple):
     region: str
     until: int
     is_here: bool
+    has_outline: bool
     is_near: bool
     is_played: bool
     files: Files
@@ -139,6 +144,11 @@ class FileView(NamedTuple):
         """Its content, to be read from any place. Raises FileIncomplete unless it is here, or
         BlobDamaged."""
         return self.files.open(self.gid, self.message)
+
+    def preview(self) -> bytes:
+        """Its preview, as its sender made it; empty if it has none. Raises FileIncomplete unless
+        its outline is here, or BlobDamaged."""
+        return self.files.preview(self.gid, self.message)
 
     async def read(self, at: int, size: int, *, relay: bytes | None = None) -> bytes:
         """Up to `size` bytes from a place in it, which come before the rest of it if not all of it
@@ -173,6 +183,7 @@ class FileView(NamedTuple):
             "region": self.region,
             "until": date_of(self.until) if self.until else None,
             "here": self.is_here,
+            "outline": self.has_outline,
             "near": self.is_near,
             "played": self.is_played,
         }
@@ -429,7 +440,18 @@ class Files:
         """The content of the file of a message. Raises FileIncomplete unless it is here, or
         BlobDamaged."""
         shared = self._sharing.file(gid, bytes.fromhex(message))
-        name = self._blobs.name(shared.blob) if shared.blob else None
+        return self._open(shared, shared.blob)
+
+    def preview(self, gid: bytes, message: str) -> bytes:
+        """The preview of the file of a message; empty if it has none. Raises FileIncomplete unless
+        its outline is here, or BlobDamaged."""
+        shared = self._sharing.file(gid, bytes.fromhex(message))
+        with self._open(shared, shared.blob or shared.outline) as outlined:
+            return outlined.preview
+
+    def _open(self, shared: Shared, held: bytes | None) -> OpenFile:
+        """A file as a blob has it. Raises FileIncomplete if there is none, or BlobDamaged."""
+        name = self._blobs.name(held) if held else None
         if name is None:
             raise FileIncomplete
         with self._unit() as unit:
@@ -475,6 +497,7 @@ class Files:
             region=file.region,
             until=file.until,
             is_here=shared.blob is not None,
+            has_outline=shared.blob is not None or shared.outline is not None,
             is_near=shared.is_near,
             is_played=shared.is_played,
             files=self,
@@ -563,10 +586,11 @@ def _progress(one: Transfer) -> Progress:
         kind=one.file.kind.name.lower(),
         name=one.file.name,
         size=one.file.size,
-        done=one.file.size * min(one.cells_done, cells) // cells,
+        done=0 if one.is_outline else one.file.size * min(one.cells_done, cells) // cells,
         phase=one.phase,
         error=one.error,
         tries=one.tries,
+        is_outline=one.is_outline,
     )
 
 

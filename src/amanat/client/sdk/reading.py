@@ -311,7 +311,9 @@ class Reading:
     def _file(self, entry: Entry) -> FileView | None:
         if entry.file is None:
             return None
-        shared = Shared(decode_file(entry.file), entry.is_near, entry.blob, entry.is_played)
+        shared = Shared(
+            decode_file(entry.file), entry.is_near, entry.blob, entry.outline, entry.is_played
+        )
         return self.files.view(entry.gid, entry.id, shared)
 
     def messages(self, gid: bytes, *, after: int = 0) -> list[Message]:

@@ -7,6 +7,7 @@ waits no longer than that. Covered, nothing is carried: it would show when someb
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -117,7 +118,9 @@ class Carrier:
                 await self._later(one)
             except (FileIncomplete, NoSuchDrop):
                 missing = gone(one.file, now=self._now())
-                if isinstance(missing, FileGone):
+                if one.is_outline:
+                    self._give_up(one)
+                elif isinstance(missing, FileGone):
                     self._fail(one, missing.code)
                 else:
                     await self._later(one)
@@ -133,6 +136,15 @@ class Carrier:
                 unit.events.append(TransferChanged(one.gid, one.id))
         except DiskFull:
             await asyncio.sleep(self._tick_s())
+
+    def _give_up(self, one: Transfer) -> None:
+        """Give up an outline, for which nobody waits, unless the person wants all of the file by
+        now."""
+        with self._unit() as unit:
+            now = self._transfers.get(one.id)
+            if now is not None and now.is_outline:
+                self._transfers.end(unit, one.id)
+                unit.events.append(TransferChanged(one.gid, one.id))
 
     def _fail(self, one: Transfer, code: str) -> None:
         with self._unit() as unit:
@@ -212,7 +224,10 @@ class Carrier:
     # From a relay
 
     async def _down(self, one: Transfer, pace: Pace) -> None:
-        """Fetch a file. Raises what stops it."""
+        """Fetch a file, or its outline. Raises what stops it."""
+        if not self._sharing.is_wanted_still(one, now=self._now()):
+            self._give_up(one)
+            return
         name = self._blobs.name(one.blob)
         if name is None:
             raise BlobDamaged
@@ -220,11 +235,12 @@ class Carrier:
         with self._blobs.create(name) as blob:
             self._blobs.sync(name)
             done = Bits(one.done)
+            self._take_over(one, done, blob)
             try:
                 known = await self._known(one, done, blob)
             except BlobDamaged:  # so all of it is fetched again
                 done, known = Bits(no_bits(one.file.cells)), Known(one.file)
-            download = Download(one.file, done, known)
+            download = Download(one.file, done, known, is_outline=one.is_outline)
             self._downloads[one.id] = download
             for cell in self._awaited.get(one.id, ()):
                 download.want(cell)
@@ -236,11 +252,20 @@ class Carrier:
                 blob.sync()
                 if not download.is_whole and self._transfers.get(one.id) is not None:
                     self._note_down(one, done, blob)
-            if not download.is_whole:
-                return
         with self._unit() as unit:
-            if self._transfers.get(one.id) is not None:
+            now = self._transfers.get(one.id)
+            if now is not None and download.is_whole:
                 self._sharing.is_here(unit, one)
+            elif now is not None and now.is_outline and download.is_over:
+                self._sharing.outline_is_here(unit, one)
+
+    def _take_over(self, one: Transfer, done: Bits, blob: Blob) -> None:
+        """Take over the outline of a file if it is here from before."""
+        name = None if 0 in done else self._sharing.outline(one)
+        if name is not None:
+            with contextlib.suppress(BlobDamaged), self._blobs.open(name) as kept:
+                blob.write(0, kept.read(0))
+                done.add(0)
 
     async def _known(self, one: Transfer, done: Bits, blob: Blob) -> Known:
         """The outline and the tables, as far as they were fetched. Raises BlobDamaged if anything
@@ -306,7 +331,16 @@ class Carrier:
     # Both ways
 
     def _goes_on(self, one: Transfer) -> bool:
-        return not self._routes.period_s and self._transfers.is_under_way(one.id)
+        return (
+            not self._routes.period_s
+            and self._transfers.is_under_way(one.id)
+            and not self._gives_way(one)
+        )
+
+    def _gives_way(self, one: Transfer) -> bool:
+        """Whether a file stops for an outline, which is one cell, and goes on behind it."""
+        is_long = not one.is_up and not one.is_outline
+        return is_long and self._transfers.is_outline_due(one.relay, now=self._now())
 
     async def _pump(
         self,

@@ -129,8 +129,9 @@ export class Actions {
       await save(this.#line, this.chat, id).catch((why) => this.refused(why));
     } else if (what === "again") {
       if (await this.#do("ask again", { message: id })) this.explain(words.fileAsked);
-    } else if (what !== "fetch") await this.#do("carry", { transfer, what });
-    else if (!file?.relay || await this.#mayGo(file.relay, sender)) {
+    } else if (what !== "fetch") {
+      await this.#line.ask("carry", { transfer, what }).catch((why) => this.refused(why));
+    } else if (!file?.relay || await this.#mayGo(file.relay, sender)) {
       await this.#do("fetch", { message: id, relay: file?.relay || null });
     }
   }

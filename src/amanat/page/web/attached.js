@@ -103,25 +103,29 @@ function isGone({ until: day }, now) {
 }
 
 /**
- * A picture, once its bytes are asked for (`shown.js`); until then its stand-in, which takes as much
- * room.
+ * A picture, or its preview if no more is here, once its bytes are asked for (`shown.js`); until then
+ * its stand-in, which takes as much room.
  * @param {string} id @param {string} text @param {FileShown} file
+ * @param {boolean} isOffered whether a press fetches it
  */
-function picture(id, text, { sides, here, hint }) {
+function picture(id, text, { sides, here, outline, hint }, isOffered) {
   const [width, height] = sides ?? [1, 1], ratio = width / height;
   const name = text || words.picture;
-  const standIn = make(
-    "canvas",
-    here ? { "data-hint": hint } : { "data-hint": hint, role: "img", ariaLabel: name },
-  );
-  const made = here
+  const within = outline
+    ? [
+      make("canvas", { "data-hint": hint }),
+      make("img", { alt: name, "data-picture": id, "data-part": here ? "" : "/preview" }),
+    ]
+    : [make("canvas", { "data-hint": hint, role: "img", ariaLabel: name })];
+  const deed = here ? "show" : outline && isOffered ? "fetch" : "";
+  const made = deed
     ? make(
       "button",
-      { type: "button", className: "picture", tabIndex: -1, "data-deed": "show" },
-      standIn,
-      make("img", { alt: name, "data-picture": id }),
+      { type: "button", className: "picture", tabIndex: -1, "data-deed": deed },
+      ...within,
+      ...(here ? [] : [make("span", {}, words.fileFetch)]),
     )
-    : make("div", { className: "picture" }, standIn);
+    : make("div", { className: "picture" }, ...within);
   made.style.aspectRatio = `${ratio}`;
   made.style.inlineSize = `min(${width}px, ${MOST_REM * ratio}rem)`;
   return made;
@@ -141,7 +145,8 @@ function voice(id, own, { seconds, waveform, here, played }) {
 
 /** The file of a message. @param {Message} message @param {FileShown} file */
 export function attached({ id, own, text }, file) {
-  const transfer = transferOf(id);
+  // Before a preview has come by itself, nothing of its file is on its way for the person.
+  const coming = transferOf(id), transfer = coming?.outline && !coming.error ? undefined : coming;
   /** @type {string[]} */
   const said = [bytes(file.size), ...rests(file)], deeds = [];
   if (file.here) deeds.push("save");
@@ -154,6 +159,6 @@ export function attached({ id, own, text }, file) {
   else deeds.push("again");
   const made = box(nameOf(file), said, transfer, deeds);
   if (file.kind === "voice") made.prepend(voice(id, own, file));
-  if (file.kind === "picture") made.prepend(picture(id, text, file));
+  if (file.kind === "picture") made.prepend(picture(id, text, file, deeds.includes("fetch")));
   return made;
 }

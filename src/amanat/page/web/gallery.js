@@ -79,7 +79,7 @@ function made(chat, message) {
         onclick: file.here ? () => view(store, chat, message) : toMessage,
       },
       make("canvas", { "data-hint": file.hint }),
-      file.here
+      file.outline
         ? make("img", { alt: text || words.picture, "data-small": id })
         : make("span", { className: "spoken" }, words.picture),
     );

@@ -15,12 +15,12 @@ const bytes = new TextEncoder();
  *   read_by: string[], read_of: number, file: FileShown | null,
  * }} Message
  * @typedef {{
- *   name: string, kind: string, album: string, size: number, sides: [number, number] | null, seconds: number, waveform: string, played: boolean, region: string, until: string | null, here: boolean, relay: string, hint: string,
+ *   name: string, kind: string, album: string, size: number, sides: [number, number] | null, seconds: number, waveform: string, played: boolean, region: string, until: string | null, here: boolean, outline: boolean, relay: string, hint: string,
  * }} FileShown the file of a message; `relay` is empty unless it is none of its sender's
  * @typedef {{
  *   chat: string, transfer: number, message: string, up: boolean, kind: string, name: string, size: number, done: number,
- *   phase: string, error: string, tries: number,
- * }} Transfer a file on its way
+ *   phase: string, error: string, tries: number, outline: boolean,
+ * }} Transfer a file on its way; with `outline`, no more of it than its preview, by itself
  * @typedef {{
  *   chat: string, name: string, is_direct: boolean, last: Message | null, unread: number,
  *   state: string, is_verified: boolean, is_blocked: boolean, draft: string, draft_reply_to: string,

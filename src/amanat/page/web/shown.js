@@ -39,7 +39,7 @@ export function showFiles(line, chat, root) {
     const message = one.dataset.picture ?? "";
     one.onerror = () => addresses.delete(message); // its ticket has gone, or it is no picture
     addressOf(line, chat, message).then((address) => {
-      one.src = address;
+      one.src = address + (one.dataset.part ?? "");
     }).catch(() => {}); // it went meanwhile
   }
 }

@@ -36,7 +36,7 @@ export const words = {
   filesAuto: "Fetch files of contacts by themselves up to",
   filesNone: "none",
   filesAutoHint:
-    "Your client then fetches them as soon as they are announced, and not in groups of more than 64 people. Their relay sees that you fetch them.",
+    "Your client then fetches them as soon as they are announced. In groups of more than 64 people it fetches only the preview, within a minute. Their relay sees that you fetch them.",
   filesRoom: "Keep of what was fetched at most",
   filesRoomHint:
     "Those that were not used for longest go first. They can be fetched again as long as they rest; your own files stay.",
@@ -556,6 +556,8 @@ export const faults = {
   "file-covered":
     "While your client covers what you send, it cannot send or fetch files. Switch cover off for as long as it takes.",
   "file-incomplete": "A part of the file has not arrived yet. Your client goes on asking for it.",
+  "invalid-file":
+    "A part of this file is not what its sender announced. Fetch it once more, or ask for it again.",
   "file-gone": "The file no longer rests at its relay. Ask its sender for it again.",
   "file-elsewhere": "This file rests at a relay that its sender did not name as theirs.",
   "blob-damaged": "The copy of the file on this machine is damaged. Ask its sender for it again.",
