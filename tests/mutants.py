@@ -57,6 +57,12 @@ class BrokenMutant(Exception):  # noqa: N818  # what happened, as all our errors
 
 MUTANTS = [
     Mutant(
+        "all of a conversation is read to find its links",
+        """        which = "instr(m.text, '://') > 0"  # as the index has it""",
+        """        which = "m.text LIKE '%://%'\"""",
+        ["test_transcript.py::test_no_message_without_a_link_is_read_to_find_the_links"],
+    ),
+    Mutant(
         "outlines of a large group are fetched at once",
         "            (unit.now + secrets.randbelow(OUTLINE_MS), number),",
         "            (unit.now, number),",

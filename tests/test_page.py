@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amanat.client import events
+from amanat.client.transcript import Newest
 from amanat.errors import AmanatError, MalformedFrame
 from amanat.page import doors, protocol
 from amanat.page.attendant import Attendant
@@ -283,7 +284,7 @@ async def test_every_event_is_told_as_whole_facts(world: World) -> None:
     alice.say("bob", "two")
     await world.settle()
     event = await anext(happened)
-    while event != events.TextArrived(gid, alice.client.chat(gid).newest_row()):
+    while event != events.TextArrived(gid, alice.client.chat(gid).history(Newest()).newest):
         event = await anext(happened)
     assert page.told(event)[0]["message"]["text"] == "two"
     assert [one["on"] for one in page.told(events.SummaryChanged(gid))] == ["summary"]

@@ -551,6 +551,69 @@ async def test_the_gallery_has_all_files_of_a_conversation_and_leads_from_pictur
         await tab.locator("article .file-name", has_text="file 2.txt").last.wait_for()
 
 
+def say_often(client: Client, gid: bytes, text: str, *, many: int) -> None:
+    """Let a text have been said very often before."""
+    with client._run.unit() as unit:
+        unit.db.executemany(
+            "INSERT INTO message (gid, id, envelope, identity, signer, seq, clock, sent_at,"
+            " kept_at, text) SELECT gid, ?, x'', identity, signer, seq, -?, sent_at, kept_at, ?"
+            " FROM message WHERE row = (SELECT max(row) FROM message WHERE gid = ?)",
+            ((os.urandom(16), number, text, gid) for number in range(1, many + 1)),
+        )
+
+
+LINKS = "document.querySelectorAll('dialog .gallery > .way').length"
+
+
+@pytest.mark.parametrize(
+    ("language", "links", "none"),
+    [("en", "Links", "There is no link"), ("fa", "پیوندها", "پیوندی نیست")],
+)
+@in_a_loop
+async def test_the_gallery_has_the_links_of_a_conversation_and_each_leads_to_its_message(
+    tmp_path: Path, relay: RelayProcess, language: str, links: str, none: str
+) -> None:
+    async with talking(tmp_path, relay, language) as talk:
+        tab, asked = talk.tab, list[str]()
+        tab.on("request", lambda one: asked.append(one.url))
+        show = f"gallery.showGallery('{talk.chat.gid.hex()}')"
+        await show_sheet(tab, show)
+        dialog, rows = tab.get_by_role("dialog"), tab.locator("dialog .gallery > .way")
+        await dialog.get_by_role("button", name=links).click()
+        await dialog.get_by_text(none).wait_for()
+        await tab.keyboard.press("Escape")
+        await tab.keyboard.press("Escape")
+        await talk.hear("ftp://nobody.example and file://x", "early", "then https://a.example/x.")
+        say_often(talk.alice, talk.chat.gid, "once http://old.example/", many=100)
+        say_often(talk.alice, talk.chat.gid, "a word", many=10_000)
+        await talk.hear("two: http://b.example https://c.example/\u202egpj http://b.example")
+        talk.chat.send("gone: https://gone.example")
+        mine = talk.chat.send("mine: https://d.example/")
+        talk.chat.delete([one.id for one in talk.chat.messages() if one.text.startswith("gone")])
+        assert mine
+        await show_sheet(tab, show)
+        await dialog.get_by_role("button", name=links).click()
+        await rows.nth(3).wait_for()
+        found = await rows.locator("> bdi").all_inner_texts()
+        assert found[:5] == [
+            "https://d.example/",
+            "http://b.example",
+            "https://c.example/",
+            "https://a.example/x",
+            "http://old.example/",
+        ]
+        assert "مریم" in await rows.nth(1).locator("small").inner_text()
+        assert await faults_in_both_themes(tab) == []
+        before = await tab.evaluate(LINKS)
+        assert before < 100
+        await tab.locator("dialog .body").evaluate("one => one.scrollTo(0, one.scrollHeight)")
+        await holds(tab, f"{LINKS} > {before}")
+        await rows.nth(3).click()
+        await dialog.wait_for(state="hidden")
+        await talk.bubble("then https://a.example/x.").wait_for()
+        assert not [one for one in asked if "example" in one]
+
+
 def change_files(client: Client, **fields: object) -> None:
     """Let what others have said of their files be something else."""
     with client._run.unit() as unit:

@@ -149,6 +149,50 @@ def test_the_files_of_a_conversation_are_read_to_both_ends_and_nothing_else_is(
     assert forth == whole
 
 
+def test_the_links_of_a_conversation_are_as_its_words_are_now(vault: Vault) -> None:
+    transcript = Transcript(vault, ALICE)
+
+    def linked() -> list[str | None]:
+        found = transcript.links(GID, before=None, many=3)
+        while more := transcript.links(GID, before=found[-1].position, many=3):
+            assert len(more) <= 3
+            found += more
+        return [one.text for one in found]
+
+    def change(statement: str, *values: object) -> None:
+        with vault.unit(now=0) as unit:
+            unit.db.execute(statement, values)
+
+    for number in range(0, MANY, 5):
+        change("UPDATE message SET text = ? WHERE seq = ?", f"http://{number}.example", number)
+    texts = [f"http://{number}.example" for number in reversed(range(0, MANY, 5))]
+    assert linked() == texts
+    change("UPDATE message SET text = 'nothing' WHERE gid = ? AND seq = 55", GID)  # edited
+    change("UPDATE message SET text = NULL WHERE gid = ? AND seq = 50", GID)  # deleted
+    change("DELETE FROM message WHERE gid = ? AND seq = 45", GID)  # expired
+    change("UPDATE message SET text = 'see https://a' WHERE gid = ? AND seq = 41", GID)
+    assert linked() == ["see https://a", *texts[3:]]
+
+
+def test_no_message_without_a_link_is_read_to_find_the_links(vault: Vault) -> None:
+    statements: list[str] = []
+    vault._db.set_trace_callback(statements.append)
+    place = Position(7 * MINUTE, BOB, 7, bytes(16))
+    for before in (None, place):
+        Transcript(vault, ALICE).links(GID, before=before, many=3)
+    vault._db.set_trace_callback(None)
+    plans = [
+        plan
+        for one in statements
+        if "://" in one
+        for *_, plan in vault._db.execute(f"EXPLAIN QUERY PLAN {one}")
+    ]
+    assert len(plans) == 2
+    for plan in plans:  # and nothing is sorted
+        assert plan.startswith("SEARCH m USING")
+        assert "INDEX message_link" in plan
+
+
 @pytest.mark.parametrize("number", [0, 1, 30, MANY - 1])
 def test_a_message_is_shown_among_those_around_it(vault: Vault, number: int) -> None:
     whole = everything(vault)

@@ -233,5 +233,9 @@ CREATE TRIGGER transfer_went AFTER DELETE ON transfer BEGIN
         AND NOT EXISTS (SELECT 1 FROM transfer WHERE blob = old.blob);
 END;
 """,
+    """
+-- The texts that may hold a link.
+CREATE INDEX message_link ON message (gid, clock, identity, seq, id) WHERE instr(text, '://') > 0;
+""",
 )
 """The statements that upgrade a vault of version `BASE` to the next version, and so on."""

@@ -77,6 +77,10 @@ def carry(client: Client, tickets: Tickets, ask: protocol.FileAsk) -> object:
                 before=before or None, after=after or None, many=ask.many, pictures=ask.pictures
             )
             return [records.message(one) for one in files]
+        case protocol.Links():
+            before = Position.parse(ask.before) if ask.before else None
+            linked = client.chat(bytes.fromhex(ask.chat)).links(before=before, many=ask.many)
+            return [records.message(one) for one in linked]
         case protocol.Carry():
             if client.files.transfer(ask.transfer) is not None:
                 getattr(client.files, ask.what)(ask.transfer)

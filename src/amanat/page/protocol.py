@@ -481,6 +481,14 @@ class Files(Form, frozen=True, tag="files"):
     many: Many = 30
 
 
+class Links(Form, frozen=True, tag="links"):
+    """The messages whose words may hold a link, the newest first: before a position, or all."""
+
+    chat: ChatKey
+    before: PositionText | None = None
+    many: Many = 30
+
+
 class Carry(Form, frozen=True, tag="carry"):
     """Pause a transfer, go on with it, or give it up."""
 
@@ -526,7 +534,9 @@ class FileRules(Form, frozen=True, tag="file rules"):
     room_bytes: Number | None = None
 
 
-FileAsk: TypeAlias = FileRules | Transfers | Files | Carry | Fetch | AskAgain | Ticket | Played
+FileAsk: TypeAlias = (
+    FileRules | Transfers | Files | Links | Carry | Fetch | AskAgain | Ticket | Played
+)
 
 # At home
 

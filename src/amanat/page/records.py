@@ -63,7 +63,7 @@ def stretch(part: Stretch, chat: Chat) -> Record:
         "before": part.before,
         "total": part.total,
         "unread": chat.first_unread(),
-        "newest": chat.newest_row(),
+        "newest": part.newest,
     }
 
 

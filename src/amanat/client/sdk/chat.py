@@ -114,6 +114,12 @@ class Chat:
         )
         return self._reading.shown(self.gid, entries)
 
+    def links(self, *, before: Position | None = None, many: int = 30) -> list[Message]:
+        """The messages whose words may hold a link, the newest first: the last of those before a
+        position, and at most `many` (transcript.MAX_STRETCH)."""
+        entries = self._transcript.links(self.gid, before=before, many=many)
+        return self._reading.shown(self.gid, entries)
+
     def forward(self, message: str, to: bytes) -> int:
         """Say the words of a text of this conversation in the one with the gid `to`, marked as
         forwarded; returns the row there.
@@ -192,10 +198,6 @@ class Chat:
         """The rows of the texts of others that the person has not read, in the order in which they
         arrived: the first `many` of them."""
         return self._transcript.unread_rows(self.gid, many=many)
-
-    def newest_row(self) -> int:
-        """The row of the text that arrived last; 0 if there is none."""
-        return self._transcript.newest_row(self.gid)
 
     def missing(self) -> list[Missing]:
         """The messages of the conversation that exist but have not arrived, by sender."""

@@ -326,7 +326,8 @@ class Reading:
         Raises UnknownConversation, UnknownMessage, AmbiguousName or BadArgument.
         """
         part = self.transcript.part(gid, where, many=many)
-        return Stretch(self.shown(gid, part.entries), part.before, part.total)
+        newest = self.transcript.newest_row(gid)
+        return Stretch(self.shown(gid, part.entries), part.before, part.total, newest)
 
     def search(
         self, words: str, *, gid: bytes | None = None, before: int | None = None, many: int = 50

@@ -120,11 +120,13 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
 
 class Stretch(NamedTuple):
     """Consecutive messages of a conversation, in its order, with the number of messages before the
-    first of them and the number of all."""
+    first of them, the number of all, and the row of the one that arrived last (0 if there is
+    none)."""
 
     messages: list[Message]
     before: int
     total: int
+    newest: int
 
     def as_json(self) -> dict[str, object]:
         """The same for a page, as JSON."""

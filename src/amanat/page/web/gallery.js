@@ -1,11 +1,12 @@
-/** The pictures and other files of a conversation, the newest first. */
+/** The pictures and other files of a conversation, the newest first, and the way to its links. */
 
 import { bytes, nameOf } from "./attached.js";
 import { moment, shortMoment } from "./days.js";
 import { make } from "./dom.js";
 import { icon } from "./icons.js";
 import { drawHints } from "./hint.js";
-import { hint } from "./parts.js";
+import { more } from "./more.js";
+import { hint, way } from "./parts.js";
 import { leave, show } from "./sheet.js";
 import { addressOf } from "./shown.js";
 import { store } from "./store.js";
@@ -19,6 +20,39 @@ const MANY = 30;
 
 /** @param {string} chat */
 export function showGallery(chat) {
+  const links = way([more.links], () => {
+    void import("./linked.js").then(({ showLinks }) => showLinks(chat));
+  }, "links");
+  grow({
+    chat,
+    title: words.gallery,
+    empty: words.galleryEmpty,
+    what: "files",
+    above: [links],
+    made: (one) => [made(chat, one)],
+    after: async (found, list) => {
+      drawHints(list);
+      for (const one of found) await fill(chat, one, list);
+    },
+  });
+}
+
+/** Leave for a message. @param {string} chat @param {string} id */
+export function toMessage(chat, id) {
+  leave();
+  store.open(chat, id);
+}
+
+/**
+ * Show a list of messages that grows when its end is seen.
+ * @param {{
+ *   chat: string, title: string, empty: string, what: string, above?: Node[],
+ *   made: (one: Message) => (Node | string)[],
+ *   after?: (found: Message[], list: Element) => Promise<void>,
+ * }} of `what` asks for the messages before a position; `made` is what stands for one, and `after` is
+ *   called when some have come
+ */
+export function grow({ chat, title, empty, what, above = [], made, after }) {
   const list = make("div", { className: "gallery" });
   const end = make("div"); // whoever sees it sees the next ones, too
   /** @type {Message | undefined} */
@@ -26,34 +60,33 @@ export function showGallery(chat) {
   let isAsking = false;
   let isAll = false;
   const watch = new IntersectionObserver((seen) => {
-    if (seen.some((one) => one.isIntersecting)) void more().catch(() => {});
+    if (seen.some((one) => one.isIntersecting)) void next().catch(() => {});
   }, { rootMargin: "400px" });
 
-  async function more() {
+  async function next() {
     if (isAsking || isAll) return;
     isAsking = true;
     try {
       /** @type {Message[]} */
-      const found = await store.ask("files", { chat, before: last?.position ?? null, many: MANY });
+      const found = await store.ask(what, { chat, before: last?.position ?? null, many: MANY });
       last = found.at(-1) ?? last;
-      list.append(...found.map((one) => made(chat, one)));
-      drawHints(list);
+      list.append(...found.flatMap(made));
       watch.unobserve(end);
       isAll = !found.length;
       if (!isAll) watch.observe(end); // which tells anew whether it is seen
-      else if (!last) list.append(hint(words.galleryEmpty));
-      for (const one of found) await fill(chat, one, list);
+      else if (!list.childElementCount) list.append(hint(empty));
+      await after?.(found, list);
     } finally {
       isAsking = false;
     }
   }
 
   show({
-    title: words.gallery,
+    title,
     build: async () => {
-      if (!last) await more();
+      if (!last) await next();
       watch.observe(end);
-      return [list, end];
+      return [...above, list, end];
     },
     end: () => watch.disconnect(),
   });
@@ -63,10 +96,7 @@ export function showGallery(chat) {
 function made(chat, message) {
   const { id, file, text } = message;
   if (!file) return "";
-  const toMessage = () => {
-    leave();
-    store.open(chat, id);
-  };
+  const go = () => toMessage(chat, id);
   const by = `${message.own ? words.you : message.sender}${words.comma}${moment(message.sent_at)}`;
   if (file.kind === "picture") {
     return make(
@@ -76,7 +106,7 @@ function made(chat, message) {
         className: "tile",
         title: by,
         "data-key": id,
-        onclick: file.here ? () => view(store, chat, message) : toMessage,
+        onclick: file.here ? () => view(store, chat, message) : go,
       },
       make("canvas", { "data-hint": file.hint }),
       file.outline
@@ -86,7 +116,7 @@ function made(chat, message) {
   }
   return make(
     "button",
-    { type: "button", className: "way", title: by, "data-key": id, onclick: toMessage },
+    { type: "button", className: "way", title: by, "data-key": id, onclick: go },
     icon("file"),
     make("bdi", {}, nameOf(file)),
     make(

@@ -14,6 +14,14 @@ const SCRIPTS = ["Latin", "Cyrillic", "Greek", "Arabic", "Hebrew", "Armenian", "
   new RegExp(`\\p{Script=${one}}`, "u")
 );
 
+/** The links in a text, as they were written, and where each begins. @param {string} text */
+export function linksIn(text) {
+  return [...text.matchAll(LINK)].map(({ 0: all, index }) => ({
+    link: all.replace(TAIL, ""),
+    index,
+  }));
+}
+
 /**
  * A text in pieces: words, and links as they were written.
  * @param {string} text
@@ -22,8 +30,7 @@ const SCRIPTS = ["Latin", "Cyrillic", "Greek", "Arabic", "Hebrew", "Armenian", "
 export function pieces(text) {
   const found = [];
   let from = 0;
-  for (const { 0: all, index } of text.matchAll(LINK)) {
-    const link = all.replace(TAIL, "");
+  for (const { link, index } of linksIn(text)) {
     found.push(
       text.slice(from, index),
       make("a", { role: "link", className: "url", tabIndex: -1, dir: "ltr" }, link),

@@ -1,6 +1,8 @@
 /** The words of English that a page seldom needs. Every language has them in a file like this. */
 
 export const words = {
+  links: "Links",
+  linksEmpty: "There is no link in this conversation.",
   // Chats of other messengers
   imports: "Chats from Telegram and WhatsApp",
   importsHint:

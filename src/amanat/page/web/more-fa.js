@@ -4,6 +4,8 @@
 
 /** @type {Record<keyof typeof English.words, string>} */
 export const words = {
+  links: "پیوندها",
+  linksEmpty: "در این گفتگو پیوندی نیست.",
   // Chats of other messengers
   imports: "گفتگوهای تلگرام و واتس‌اپ",
   importsHint:
