@@ -290,10 +290,31 @@ async def test_ten_minutes_are_the_most_and_a_microphone_that_is_denied_is_named
         assert await tab.locator("textarea").is_visible()
         await tab.evaluate("delete window.MediaRecorder")
         await tab.locator(".mic").click()
-        await alert.get_by_text("cannot record Opus").wait_for()
+        await alert.get_by_text("cannot record voice notes").wait_for()
         await tab.locator("textarea").fill("words")
         assert await tab.locator(".mic").is_hidden()
         assert await tab.locator(".composer > .send").is_visible()
+
+
+AAC_ALONE = """() => {
+  MediaRecorder.isTypeSupported = (type) => type.startsWith("audio/mp4") && !/opus/u.test(type);
+  navigator.mediaDevices.getUserMedia = () => { window.hasAsked = true; };
+}"""
+"""Makes a browser record as Safari did before 18.4."""
+
+
+@pytest.mark.parametrize("language", ["en", "fa"])
+@in_a_loop
+async def test_a_browser_that_records_aac_alone_says_so_before_it_asks_for_the_microphone(
+    tmp_path: Path, relay: RelayProcess, language: str
+) -> None:
+    async with talking(tmp_path, relay, language) as talk:
+        await talk.tab.evaluate(AAC_ALONE)
+        await talk.tab.locator(".mic").click()
+        await talk.tab.get_by_role("alert").get_by_text("Safari").wait_for()
+        assert await talk.tab.evaluate("window.hasAsked") is None
+        assert await talk.tab.locator("textarea").is_visible()
+        assert await faults_in_both_themes(talk.tab) == []
 
 
 @in_a_loop

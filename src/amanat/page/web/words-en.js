@@ -568,7 +568,7 @@ export const faults = {
   "no-microphone":
     "The browser does not give the page the microphone. Allow it beside the address of the page, and see that one is plugged in.",
   "no-recorder":
-    "This browser cannot record Opus. Use another browser, or send a recording as a file.",
+    "This browser cannot record voice notes. Safari can from 18.4 on: update it, use another browser, or send a recording as a file.",
   "recording-full": "A voice note has at most ten minutes. Send this one, and go on with another.",
   "recording-ended":
     "The microphone has gone. What was recorded until then is here: send it, or discard it.",
