@@ -1892,6 +1892,42 @@ MUTANTS = [
         ["test_relay_store.py::test_no_two_cells_rest_under_one_nonce"],
     ),
     Mutant(
+        "rows point into a body that the power can still take",
+        "                os.fdatasync(file)\n                if first == 0:\n",
+        "                if first == 0:\n",
+        ["test_bodies.py::test_dying_at_any_step_of_a_commit_loses_and_doubles_nothing"],
+    ),
+    Mutant(
+        "the power takes the name of a new body",
+        "                if first == 0:\n                    _sync(self._path)\n",
+        "",
+        ["test_bodies.py::test_dying_at_any_step_of_a_commit_loses_and_doubles_nothing"],
+    ),
+    Mutant(
+        "a body ends while it has cells",
+        "if row is None or row[0] > body.day:",
+        "if row is None or row[0] >= body.day:",
+        ["test_bodies.py::test_a_body_stays_until_its_last_cell_is_erased"],
+    ),
+    Mutant(
+        "a body outlives its cells",
+        "        self._end_bodies(ending)\n",
+        "",
+        ["test_bodies.py::test_a_body_ends_with_its_day_and_not_before"],
+    ),
+    Mutant(
+        "a batch that failed stays in its bodies",
+        "            self._bodies.cut(body, size)\n",
+        "            pass\n",
+        ["test_bodies.py::test_a_batch_that_fails_behind_its_bodies_leaves_nothing_in_them"],
+    ),
+    Mutant(
+        "a body that a process left when it died stays for ever",
+        "        self._end_bodies(self._bodies)\n",
+        "",
+        ["test_bodies.py::test_strays_are_told_and_gone_at_the_next_start"],
+    ),
+    Mutant(
         "one cell more than allowed",
         "drop.cells + cells > limits.cells_per_drop\n",
         "drop.cells + cells > limits.cells_per_drop + 1\n",

@@ -28,6 +28,7 @@ from amanat.relay.directory import RelayDirectory
 from amanat.relay.drops import DAY_S, Drops
 from amanat.relay.ledger import Ledger, every_entry, replay
 from amanat.relay.store import SqliteStore
+from amanat.relay.store.bodies import DIRECTORY, LEAST_CELLS
 from amanat.relay.store.schema import SEQ_BITS
 from damage import changed_at
 from relays import Peer, RelayProcess, append, in_loop
@@ -90,6 +91,13 @@ def live(directory: Path, rng: random.Random) -> Path:
                 requests.append(
                     wire.Append(0, drop.drop_id, drop.append_token, rng.randbytes(size))
                 )
+            if day % 10 == 0:  # a file, which goes into a body
+                drop = make(rng.randrange(20))
+                requests.append(create(drop, made.bucket_key))
+                requests += [
+                    wire.Append(0, drop.drop_id, drop.append_token, rng.randbytes(LARGE_CELL))
+                    for _ in range(LEAST_CELLS)
+                ]
             drops.write(requests, now=now)
             drops.commit()
             for _ in drops.expire(now=now):
@@ -243,6 +251,30 @@ def page_used(directory: Path) -> None:
         file.write(os.urandom(64))
 
 
+def the_body(directory: Path) -> Path:
+    """The newest body."""
+    return max((directory / DIRECTORY).iterdir(), key=lambda path: path.name.rpartition("-")[2])
+
+
+def body_gone(directory: Path) -> None:
+    the_body(directory).unlink()
+
+
+def body_changed(directory: Path) -> None:
+    path = the_body(directory)
+    path.write_bytes(bytes(path.stat().st_size))
+
+
+def body_stray(directory: Path) -> None:
+    path = directory / DIRECTORY / "999-20000"
+    path.write_bytes(b"cells")
+    os.utime(path, (0, 0))
+
+
+def body_misnamed(directory: Path) -> None:
+    (directory / DIRECTORY / "copy").write_bytes(b"cells")
+
+
 PLANTED: dict[Callable[[Path], None], str] = {
     foreign: "foreign-drop",
     stray_cell: "cell-without-drop",
@@ -261,6 +293,10 @@ PLANTED: dict[Callable[[Path], None], str] = {
     overdue: "overdue",
     file_added: "unknown-file",
     page_used: "remains",
+    body_gone: "does-not-open",
+    body_changed: "does-not-open",
+    body_stray: "cell-without-drop",
+    body_misnamed: "unknown-file",
 }
 
 

@@ -25,6 +25,7 @@ from amanat.relay.drops import DAY_S, Drops
 from amanat.relay.ledger import Ledger
 from amanat.relay.moving import Moves
 from amanat.relay.store import SqliteStore
+from amanat.relay.store.bodies import REAL_SIZE
 from amanat.relay.store.reader import SqliteReader
 from amanat.relay.store.wrapping import WRAP_BYTES, unwrap_all
 
@@ -89,7 +90,7 @@ class Side:
         """(bytes of the cells that lie in the file, those in buckets)."""
         with contextlib.closing(sqlite3.connect(self.directory / "drops.sqlite")) as file:
             rows = file.execute(
-                "SELECT bucket, sum(length(wrapped) - ?) FROM cell"
+                f"SELECT bucket, sum({REAL_SIZE} - ?) FROM cell"  # noqa: S608  # constant
                 ' JOIN "drop" ON number = place >> 32 GROUP BY bucket',
                 (WRAP_BYTES,),
             )

@@ -41,6 +41,7 @@ from amanat.region.notice import DAY_S, LEAST_DAYS
 from amanat.relay.drops import Drops
 from amanat.relay.records import MOST_SEQ, DropRecord
 from amanat.relay.store import SqliteStore
+from amanat.relay.store.bodies import DIRECTORY, REAL_SIZE
 from amanat.relay.store.reader import SqliteReader
 from amanat.relay.store.wrapping import KEY_BYTES, NONCE_BYTES, WRAP_BYTES, bound_to
 from clusters import Cluster
@@ -63,7 +64,8 @@ def knows_its_total(relay: RelayProcess) -> None:
             'SELECT count(*), sum(bytes), sum(bytes) FILTER (WHERE bucket) FROM "drop"'
         )
         (held,) = store.execute(
-            "SELECT ifnull(sum(length(wrapped) - ?), 0) FROM cell", (WRAP_BYTES,)
+            f"SELECT ifnull(sum({REAL_SIZE} - ?), 0) FROM cell",  # noqa: S608  # constant
+            (WRAP_BYTES,),
         ).fetchone()
     assert known == counted
     assert known[1] == held
@@ -188,11 +190,18 @@ async def all_drops_move(moving_two: Two) -> None:
             held[drop].append(cell(rng, size))
             reply = await peer.ask(append(drop, held[drop][-1], 1))
             assert isinstance(reply, wire.Appended), reply
+        file, held[file] = make(20), [cell(rng, LARGE_CELL) for _ in range(30)]
+        assert await create(peer, two.source, file) == wire.Created(1, 0)
+        appends = [append(file, one, 10 + number) for number, one in enumerate(held[file])]
+        replies = await asyncio.gather(*map(peer.ask, appends))
+        assert [one.seq for one in replies if isinstance(one, wire.Appended)] == [*range(1, 31)]
+        bodies = two.source.directory.path / DIRECTORY
+        assert list(bodies.iterdir())
         before = {drop: (await peer.ask(read(drop, 2**40, number=2))).before for drop in held}  # type: ignore[union-attr]
         report = await two.move()
-        assert (report.drops, report.cells) == (22, 400)  # one bucket holds nothing
+        assert (report.drops, report.cells) == (23, 430)  # one bucket holds nothing
         order, statement, _ = open_certificate(two.certificate(report))
-        assert (statement.cells, order.regions, order.region) == (400, [SOURCE_REGION], REGION)
+        assert (statement.cells, order.regions, order.region) == (430, [SOURCE_REGION], REGION)
         there = await Peer.connect(two.destination.address)
         for drop, cells in held.items():
             moved = await peer.ask(read(drop, number=3))
@@ -207,7 +216,8 @@ async def all_drops_move(moving_two: Two) -> None:
         # A new drop of the moved region is now made at the destination.
         assert isinstance(await create(peer, two.source, make(100)), wire.Moved)
         assert await create(there, two.source, make(100)) == wire.Created(1, 0)
-        files = b"".join(one.read_bytes() for one in two.source.directory.path.iterdir())
+        assert list(bodies.iterdir()) == []
+        files = b"".join(one.read_bytes() for one in two.source.directory.path.glob("*.*"))
         assert not any(one[100:140] in files for cells in held.values() for one in cells)
         await there.hang_up()
 

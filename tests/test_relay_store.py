@@ -21,6 +21,7 @@ from amanat.protocol.drops import Drop, derive_bucket, derive_drop, token_hash
 from amanat.relay.drops import DAY_S, Drops
 from amanat.relay.records import MOST_SEQ, DropRecord
 from amanat.relay.store import SqliteStore, files, schema
+from amanat.relay.store.bodies import CELL_BYTES, DIRECTORY, POINTER_BYTES
 
 KEY = bytes(range(32))
 BUCKET = derive_bucket(KEY, 0, region="DE")
@@ -431,6 +432,10 @@ def secrets_of(directory: Path) -> dict[str, list[bytes]]:
         connection = sqlite3.connect(f"file:{directory / name}?mode=ro", uri=True)
         found[what] = [row[0] for row in connection.execute(f"SELECT {what} FROM {table}")]  # noqa: S608
         connection.close()
+    found["wrapped"] = [one for one in found["wrapped"] if len(one) > POINTER_BYTES]
+    for path in (directory / DIRECTORY).glob("*"):
+        data = path.read_bytes()
+        found["wrapped"] += [data[at:][:CELL_BYTES] for at in range(0, len(data), CELL_BYTES)]
     return found
 
 
@@ -442,7 +447,7 @@ def pieces(secret: bytes) -> Iterator[bytes]:
 
 def found_in(directory: Path, secrets: list[bytes]) -> int:
     """How many pieces of secrets are somewhere in the directory's files."""
-    image = b"".join(path.read_bytes() for path in directory.iterdir())
+    image = b"".join(path.read_bytes() for path in directory.rglob("*") if path.is_file())
     return sum(piece in image for secret in secrets for piece in pieces(secret))
 
 
@@ -461,6 +466,7 @@ def test_nothing_is_left_of_what_has_ended(tmp_path: Path, store: SqliteStore) -
     assert found_in(tmp_path, [cell[LABEL_BYTES:] for cell in ended + kept]) == 0
 
     expire(drops, later + 5 * DAY_S)
+    assert len(secrets["wrapped"]) == len(ended)
     assert {what: found_in(tmp_path, found) for what, found in secrets.items()} == {
         "wrapped": 0,
         "label": 0,

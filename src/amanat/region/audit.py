@@ -25,6 +25,8 @@ from amanat.protocol.ledger import drop_hash, encode_entry, hour_of, origin
 from amanat.protocol.moving import ARRIVING, GONE, HERE, Order, open_certificate, open_order
 from amanat.relay.directory import ROOTS, RelayDirectory
 from amanat.relay.ledger import Account, agree, replay_onto
+from amanat.relay.store.bodies import DIRECTORY as BODIES
+from amanat.relay.store.bodies import Bodies, body_named
 from amanat.relay.store.reader import SqliteReader
 from amanat.relay.store.wrapping import unwrap_all
 
@@ -69,6 +71,7 @@ _FILES = {
     "keys.sqlite": "store",
     "keys.sqlite-wal": "store",
     "keys.sqlite-shm": "store",
+    BODIES: "store",
 }
 _CLUSTER_FILES = {
     **{name: kind for name, kind in _FILES.items() if kind != "store"},
@@ -498,15 +501,20 @@ class Audit:
     # Files and pages
 
     def _files(self) -> list[File]:
-        told = []
+        told, bodies = [], self._directory.path / BODIES
         for path in sorted(self._directory.path.rglob("*")):
             name = str(path.relative_to(self._directory.path))
+            if path.parent == bodies and body_named(path.name) and not path.is_dir():
+                continue  # they are told as one: their names tell which drops hold much
             kind = (_CLUSTER_FILES if self._is_on_cluster else _FILES).get(name, "")
             if name.startswith("move-") and path.suffix == ".certificate":
                 kind = "certificate"
             if not kind:
                 self._note(Fault.UNKNOWN_FILE, name)
-            told.append(File(name, path.lstat().st_size, kind or "unknown"))
+            size = path.lstat().st_size
+            if path == bodies:
+                size = Bodies(self._directory.path).size()
+            told.append(File(name, size, kind or "unknown"))
         return told + self._replicas
 
     def _free_pages(self) -> int:

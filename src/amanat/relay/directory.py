@@ -9,7 +9,7 @@ bucket.key         32 bytes from which the buckets are derived; a holder of them
 access.code        32 bytes for which people with the code get the bucket key
 notice.json        the move that its operator has announced, if any
 move-*.certificate a statement of the drops that moved from here, signed by both relays
-drops.sqlite, keys.sqlite
+drops.sqlite, keys.sqlite, bodies/
 """
 
 from __future__ import annotations

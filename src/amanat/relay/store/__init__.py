@@ -1,5 +1,6 @@
 """Drops in SQLite: `drops.sqlite` holds the cells and the ledger, and `keys.sqlite`, apart from it,
-the keys that open the cells.
+the keys that open the cells. Large cells that come many at once lie in `bodies/`, and their rows
+point there.
 
 A cell rests under AES-256-GCM, with a key of its drop and UTC day. To destroy a day of a drop is to
 destroy 32 bytes. After a crash the following holds:
@@ -7,6 +8,7 @@ destroy 32 bytes. After a crash the following holds:
 - A key is durable before the first cell under it is, so no cell is without its key. The exception
   is an expiry that was running: keys go first. Such a cell has expired, and no read asks for it.
 - A staged batch is one transaction: all of it is there, or none of it.
+- A body is on the disk before a row points into it, and is removed after its last row has gone.
 - An entry of the ledger is in the same transaction as the change that it reports. The exception is
   a drop in the middle of its expiry: its row keeps count until the entry is made.
 

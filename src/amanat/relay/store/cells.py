@@ -15,6 +15,15 @@ from amanat.errors import StoreDamaged
 from amanat.protocol.cells import LABEL_BYTES
 from amanat.protocol.drops import HASH_BYTES
 from amanat.relay.records import Run, StoredCell, Unmade
+from amanat.relay.store.bodies import (
+    CELL_BYTES,
+    LEAST_CELLS,
+    POINTER_BYTES,
+    REAL_SIZE,
+    Bodies,
+    Body,
+    pointers,
+)
 from amanat.relay.store.faults import sqlite_errors
 from amanat.relay.store.keys import KeyTable
 from amanat.relay.store.labels import LabelTable
@@ -22,7 +31,7 @@ from amanat.relay.store.schema import SEQ_BITS, SEQ_MASK
 from amanat.relay.store.wrapping import WRAP_BYTES, unwrap, wrap_all
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from amanat.relay.arrivals import Arrived
@@ -53,6 +62,16 @@ class Rows(NamedTuple):
     days: list[int]
     wrapped: list[bytes]
 
+    def of(self, chosen: Sequence[int]) -> Rows:
+        """Those of the rows that have these indices."""
+        return Rows(
+            [self.places[index] for index in chosen],
+            [self.labels[index] for index in chosen],
+            [self.befores[index] for index in chosen],
+            [self.days[index] for index in chosen],
+            [self.wrapped[index] for index in chosen],
+        )
+
 
 class RowsBySize(defaultdict[int, Rows]):
     """Rows by the size of the wrapped cell."""
@@ -79,18 +98,34 @@ class RowsBySize(defaultdict[int, Rows]):
             rows.days.extend(itertools.compress(days, chosen))
             rows.wrapped.extend(itertools.compress(wrapped, chosen))
 
+    def take(self, more: Rows) -> None:
+        """Add rows of one size."""
+        rows = self[len(more.wrapped[0])]
+        rows.places.extend(more.places)
+        rows.labels.extend(more.labels)
+        rows.befores.extend(more.befores)
+        rows.days.extend(more.days)
+        rows.wrapped.extend(more.wrapped)
+
 
 class CellTable(KeyTable, LabelTable):
     """The cells, wrapped.
 
     Staged cells are in memory until the commit, which puts them into the table, all of one size by
     one statement. SQLite then works for the whole batch without the interpreter, in the thread that
-    commits. They are wrapped before: the thread would wait for the interpreter.
+    commits. They are wrapped before: the thread would wait for the interpreter. Many large ones go
+    into a body.
     """
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
+        self._bodies = Bodies(directory)
+        self._grown: dict[Body, int] = {}
+        """The bodies that the staged batch has written to, with their sizes before."""
+        self._ending: set[Body] = set()
+        """The bodies that the staged batch may have left without a row."""
         self._forget_staged()
+        self._end_bodies(self._bodies)
 
     def _forget_staged(self) -> None:
         self._landing = RowsBySize()
@@ -101,14 +136,54 @@ class CellTable(KeyTable, LabelTable):
         self._insert(self._landing)
         self._index_some(self._staged)
         self._forget_staged()
-        return super().commit()
+        unmade = super().commit()
+        self._grown.clear()
+        ending, self._ending = self._ending, set()
+        self._end_bodies(ending)
+        return unmade
 
     def rollback(self) -> None:
         self._forget_staged()
+        self._ending.clear()
         super().rollback()
+        for body, size in self._grown.items():
+            self._bodies.cut(body, size)
+        self._grown.clear()
+
+    def _end_bodies(self, bodies: Iterable[Body]) -> None:
+        """Remove those of these bodies that no row points to. The days of a drop's cells never go
+        back, and its cells end from the first on, so its first row tells."""
+        for body in bodies:
+            first = body.number << SEQ_BITS
+            with sqlite_errors:
+                row = self._writer.execute(
+                    "SELECT day FROM cell WHERE place BETWEEN ? AND ? ORDER BY place LIMIT 1",
+                    (first, first | SEQ_MASK),
+                ).fetchone()
+            if row is None or row[0] > body.day:
+                self._bodies.end(body)
+
+    def _write_bodies(self, landing: RowsBySize) -> RowsBySize:
+        """The rows with pointers in place of the cells that go into bodies, which this writes."""
+        large = landing.get(CELL_BYTES)
+        if large is None or len(large.places) < LEAST_CELLS:
+            return landing
+        laid = RowsBySize()
+        laid.update((size, rows) for size, rows in landing.items() if size != CELL_BYTES)
+        of: dict[Body, list[int]] = defaultdict(list)
+        for index, (place, day) in enumerate(zip(large.places, large.days, strict=True)):
+            of[Body(place >> SEQ_BITS, day)].append(index)
+        for body, chosen in of.items():
+            rows = large.of(chosen)
+            if len(chosen) >= LEAST_CELLS:
+                at = self._bodies.add(body, rows.wrapped)
+                self._grown.setdefault(body, at)
+                rows = rows._replace(wrapped=pointers(at, len(chosen)))
+            laid.take(rows)
+        return laid
 
     def _insert(self, landing: RowsBySize) -> None:
-        for size, rows in landing.items():
+        for size, rows in self._write_bodies(landing).items():
             with sqlite_errors:
                 self._begin(self._writer)
                 self._writer.execute(
@@ -138,6 +213,8 @@ class CellTable(KeyTable, LabelTable):
             if row is None:
                 return None
             before, day, wrapped = row
+            with self._bodies.reading(drop.number) as reading:
+                wrapped = reading.whole(day, wrapped)
             keys = self._keys.execute(
                 "SELECT key FROM shred_key WHERE number = ? AND day = ?", (drop.number, day)
             ).fetchone()
@@ -182,11 +259,12 @@ class CellTable(KeyTable, LabelTable):
                 ),
             )
             # Closing the cursor ends the read transaction, which would block emptying the WAL.
-            with contextlib.closing(rows):
+            with contextlib.closing(rows), self._bodies.reading(drop.number) as reading:
                 for place, before, day, wrapped in rows:
                     if day not in openers:
                         raise StoreDamaged("a cell's key is missing")
-                    cell = unwrap(openers[day], drop.bound, place & SEQ_MASK, wrapped)
+                    whole = reading.whole(day, wrapped)
+                    cell = unwrap(openers[day], drop.bound, place & SEQ_MASK, whole)
                     room -= len(cell)
                     if stored and room < 0:
                         break
@@ -218,10 +296,17 @@ class CellTable(KeyTable, LabelTable):
         with sqlite_errors:
             self._begin(self._writer)
             self._end_labels(drop.number, upto)
-            sizes = self._writer.execute(
-                "DELETE FROM cell WHERE place BETWEEN ? AND ? RETURNING length(wrapped)",
+            ended = self._writer.execute(
+                "DELETE FROM cell WHERE place BETWEEN ? AND ?"  # noqa: S608  # constant
+                f" RETURNING day, {REAL_SIZE}, length(wrapped)",
                 (first, first | upto),
             ).fetchall()
-        erased = sum(size for (size,) in sizes) - len(sizes) * WRAP_BYTES
+        self._leave_bodies(drop.number, ended)
+        erased = sum(size for _, size, _ in ended) - len(ended) * WRAP_BYTES
         self._stage_bytes(drop, -erased)
-        return len(sizes), erased
+        return len(ended), erased
+
+    def _leave_bodies(self, number: int, ended: Iterable[tuple[int, int, int]]) -> None:
+        """Note the bodies of a drop's rows that are to be deleted, of which the day, the size of
+        the cell, and the length in the row are given."""
+        self._ending |= {Body(number, day) for day, _, held in ended if held == POINTER_BYTES}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from amanat.protocol.ledger import Erased, Expired, drop_hash
 from amanat.protocol.moving import HERE
+from amanat.relay.store.bodies import REAL_SIZE
 from amanat.relay.store.cells import CellTable
 from amanat.relay.store.faults import sqlite_errors
 from amanat.relay.store.ledger import LedgerTables
@@ -59,12 +60,13 @@ class Expiry(CellTable, LedgerTables):
         bytes)."""
         first = number << SEQ_BITS
         places = self._writer.execute(
-            "SELECT place, length(wrapped) FROM cell WHERE place BETWEEN ? AND ? AND day < ?"
-            " ORDER BY place LIMIT ?",
+            f"SELECT day, {REAL_SIZE}, length(wrapped), place FROM cell"  # noqa: S608  # constant
+            " WHERE place BETWEEN ? AND ? AND day < ? ORDER BY place LIMIT ?",
             (first, first | SEQ_MASK, before, max_cells),
         ).fetchall()
-        last = places[-1][0] if places else first
-        erased = sum(size - WRAP_BYTES for _, size in places)
+        last = places[-1][-1] if places else first
+        erased = sum(size - WRAP_BYTES for _, size, _, _ in places)
+        self._leave_bodies(number, [row[:3] for row in places])
         self._end_labels(number, last & SEQ_MASK)
         self._writer.execute("DELETE FROM cell WHERE place BETWEEN ? AND ?", (first, last))
         self._writer.execute(

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, NamedTuple
 
+from amanat.errors import StoreDamaged
 from amanat.protocol.ledger import decode_entry
 from amanat.protocol.moving import ShredKey, WrappedCell
 from amanat.protocol.tlog import TILE_WIDTH
+from amanat.relay.store.bodies import REAL_SIZE, Bodies
 from amanat.relay.store.faults import sqlite_errors
 from amanat.relay.store.pages import SqlitePages
 from amanat.relay.store.rows import DROP_COLUMNS, drop_of, every_move, find_drop
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
     from amanat.protocol.ledger import Entry
     from amanat.relay.records import DropRecord, MoveRecord
+    from amanat.relay.store.bodies import Body, Reading
 
 
 WRONG_LABELS = f"""
@@ -54,8 +57,9 @@ class SqliteReader:
 
     def __init__(self, directory: Path) -> None:
         """Raises StoreTooNew, StoreTooOld or StoreDamaged."""
+        self._bodies, self._drops = Bodies(directory), directory / "drops.sqlite"
         with sqlite_errors:
-            self._reader = open_to_read(directory / "drops.sqlite")
+            self._reader = open_to_read(self._drops)
             self._reader.execute("ATTACH ? AS keys", (f"file:{directory / 'keys.sqlite'}?mode=ro",))
 
     def close(self) -> None:
@@ -135,8 +139,8 @@ class SqliteReader:
                 )
             }
             rows = self._reader.execute(
-                "SELECT day, count(*), sum(length(wrapped)), min(place), max(place) FROM main.cell"
-                " WHERE place BETWEEN ? AND ? GROUP BY day",
+                f"SELECT day, count(*), sum({REAL_SIZE}), min(place), max(place)"  # noqa: S608  # constant
+                " FROM main.cell WHERE place BETWEEN ? AND ? GROUP BY day",
                 (first, first | SEQ_MASK),
             ).fetchall()
         cells = sum(row[1] for row in rows)
@@ -150,8 +154,11 @@ class SqliteReader:
         )
 
     def strays(self) -> Iterator[tuple[str, str]]:
-        """Cells, labels and keys that belong to no drop here or lack something: (kind of finding,
-        the drop's number)."""
+        """Cells, bodies, labels and keys that belong to no drop here or lack something: (kind of
+        finding, the drop's number)."""
+        for body in self._bodies:
+            if self._is_stray(body):
+                yield "cell-without-drop", f"drop {body.number}"
         with sqlite_errors:
             numbers = [
                 number
@@ -180,6 +187,22 @@ class SqliteReader:
                     f"drop {number}",
                 )
 
+    def _is_stray(self, body: Body) -> bool:
+        """Whether no row points into a body, although a commit has come since it was written."""
+        log = self._drops.with_name(f"{self._drops.name}-wal")
+        # Not the database while there is a log: the emptier also writes to it within a commit.
+        last = log if log.exists() else self._drops
+        if not self._bodies.is_before(body, last):
+            return False
+        first = body.number << SEQ_BITS
+        with sqlite_errors:
+            row = self._reader.execute(
+                "SELECT day FROM main.cell WHERE place BETWEEN ? AND ? ORDER BY place LIMIT 1",
+                (first, first | SEQ_MASK),
+            ).fetchone()
+        # It may have ended, or had new cells, since it was listed.
+        return (row is None or row[0] > body.day) and self._bodies.is_before(body, last)
+
     def link(self, drop: DropRecord, seq: int) -> tuple[bytes, WrappedCell, bytes] | None:
         """(the digest before a cell, the wrapped cell, the digest after it), all as stored; None if
         the cell is not there."""
@@ -192,7 +215,9 @@ class SqliteReader:
         if not rows or (len(rows) == 1 and seq < drop.head):
             return None
         after = rows[1][0] if seq < drop.head else drop.digest
-        return rows[0][0], WrappedCell(rows[0][1], rows[0][2]), after
+        before, day, wrapped = rows[0]
+        with self._bodies.reading(drop.number) as reading:
+            return before, WrappedCell(day, _whole_or_nothing(reading, day, wrapped)), after
 
     def keys(self, drop: DropRecord) -> list[ShredKey]:
         """The keys that open the cells of a drop."""
@@ -217,8 +242,9 @@ class SqliteReader:
                 " WHERE place > ? AND place <= ? ORDER BY place LIMIT ?",
                 (first | after, first | drop.head, max_cells),
             )
-            with contextlib.closing(rows):
-                for place, here, day, wrapped in rows:
+            with contextlib.closing(rows), self._bodies.reading(drop.number) as reading:
+                for place, here, day, held in rows:
+                    wrapped = _whole_or_nothing(reading, day, held)
                     max_bytes -= len(wrapped)
                     if cells and max_bytes < 0:
                         break
@@ -235,3 +261,12 @@ class SqliteReader:
                 if day in days
             ]
         return before, digest, cells, keys
+
+
+def _whole_or_nothing(reading: Reading, day: int, wrapped: bytes) -> bytes:
+    """The wrapped cell of a row; nothing, which no key opens, if its body does not have it. It may
+    have ended since the row was read."""
+    try:
+        return reading.whole(day, wrapped)
+    except StoreDamaged:
+        return b""

@@ -59,7 +59,7 @@ CREATE TABLE cell (
     label BLOB NOT NULL,
     before BLOB NOT NULL,                      -- digest before the cell
     day INTEGER NOT NULL,
-    wrapped BLOB NOT NULL                      -- nonce || AES-256-GCM(cell)
+    wrapped BLOB NOT NULL                      -- nonce || AES-256-GCM(cell), or where that lies
 ) STRICT;
 CREATE TABLE label (                           -- of cells that are not recent
     number INTEGER NOT NULL,                   -- of the drop
