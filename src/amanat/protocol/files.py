@@ -111,9 +111,10 @@ class Sum:
     def __init__(self) -> None:
         self._hashes = bytearray()
 
-    def add(self, chunk: bytes) -> None:
-        """Take the next chunk."""
-        self._hashes += chunk_hash(chunk)
+    def add(self, *chunks: bytes) -> None:
+        """Take the next chunks."""
+        for chunk in chunks:
+            self._hashes += chunk_hash(chunk)
 
     def tables(self) -> list[bytes]:
         """The payloads of the tables, in order."""

@@ -8,6 +8,7 @@ import io
 import os
 import secrets
 import unicodedata
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol, Self, TypeAlias
 
@@ -31,6 +32,7 @@ from amanat.protocol.messages import ALBUM_BYTES, MAX_FILE_BYTES, FileKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from concurrent.futures import Future
 
     from amanat.client.blobs import Blob, BlobName
     from amanat.client.rules.sharing import Shared
@@ -341,7 +343,12 @@ class Files:
         kind, preview = (picture.preview_type, picture.preview) if picture else ("", b"")
         room = INLINE_BYTES - len(preview)
         chunks: list[bytes] = []
-        with self._blobs.create(name) as blob, naming_faults(self._profile):
+        summing: Future[None] | None = None
+        with (
+            self._blobs.create(name) as blob,
+            naming_faults(self._profile),
+            ThreadPoolExecutor(1, thread_name_prefix="hashes") as thread,
+        ):
             first = await _read(source, room + 1)
             if len(first) <= room:
                 outline = found.outline(preview_type=kind, preview=preview, data=first)
@@ -352,14 +359,20 @@ class Files:
                     rest, number, size = b"", number + 1, size + len(chunk)
                     if size > MAX_FILE_BYTES:
                         raise FileOverLimit
-                    found.add(chunk)
                     chunks.append(chunk)
                     if len(chunks) == _CHUNKS:
+                        # The thread and this loop take about as long, without the interpreter.
+                        if summing is not None:
+                            summing.result()
+                        summing = thread.submit(found.add, *chunks)
                         blob.write(number + 1 - len(chunks), *chunks)
                         chunks.clear()
                     if loop.time() - began > _MOST_OPEN_S:
                         await asyncio.sleep(0)
                         began = loop.time()
+                if summing is not None:
+                    summing.result()
+                found.add(*chunks)
                 in_hand = len(chunks)
                 chunks += found.tables()
                 if chunks:
