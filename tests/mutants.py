@@ -1892,6 +1892,22 @@ MUTANTS = [
         ["test_relay_store.py::test_no_two_cells_rest_under_one_nonce"],
     ),
     Mutant(
+        "a file goes on at the pace of another connection",
+        "self._paces.setdefault(way.line, {})",
+        "self._paces.setdefault(self, {})",
+        [
+            "test_files.py::test_a_file_goes_on_at_the_pace_of_the_last_one_for_a_minute_on_one_connection"
+        ],
+    ),
+    Mutant(
+        "a pace counts for ever",
+        "if kept is None or asyncio.get_running_loop().time() > kept.until:",
+        "if kept is None:",
+        [
+            "test_files.py::test_a_file_goes_on_at_the_pace_of_the_last_one_for_a_minute_on_one_connection"
+        ],
+    ),
+    Mutant(
         "rows point into a body that the power can still take",
         "                os.fdatasync(file)\n                if first == 0:\n",
         "                if first == 0:\n",

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from amanat.client.blobs import DIRECTORY, FRAME_BYTES, KEY_BYTES, SYNC_FRAMES, Blob
+from amanat.client.pace import LEAST_BYTES, Pace
 from amanat.client.rules import roster, sharing
 from amanat.client.sdk.files import safe_name
 from amanat.client.sdk.views import Message
@@ -256,6 +257,35 @@ async def test_a_busy_relay_delays_a_file_and_loses_nothing(world: World) -> Non
     await message.file.fetch()
     assert saved(bob, files(bob, "alice")[0]) == data
     assert not alice.warnings() + bob.warnings()
+
+
+async def test_a_file_goes_on_at_the_pace_of_the_last_one_for_a_minute_on_one_connection(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Pace] = []
+
+    class Seen(Pace):
+        def __init__(self, most: int) -> None:
+            super().__init__(most)
+            made.append(self)
+
+    monkeypatch.setattr(carrier, "Pace", Seen)
+    alice, _ = await world.friends("alice", "bob")
+
+    async def paces() -> int:
+        """How many there were once another file has gone."""
+        await give(alice, "bob", content(300_000))
+        await world.settle()
+        return len(made)
+
+    assert await paces() == 1
+    assert made[0].window > LEAST_BYTES
+    assert await paces() == 1
+    await world.pass_time(carrier.PACE_S + 1)
+    assert await paces() == 2
+    world.network.cut(world.relay.address)
+    world.network.away.clear()
+    assert await paces() == 3
 
 
 async def test_a_relay_without_room_for_it_ends_a_file_by_name(world: World) -> None:
@@ -720,6 +750,7 @@ async def test_a_part_that_a_disk_has_lost_is_fetched_again(world: World, number
 async def test_what_has_come_of_a_file_is_looked_at_once_in_a_process(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(carrier, "PACE_S", -1.0)  # so that it does not end before it is broken off
     _alice, bob, data = await sent(world, 3_000_000)
     (message,) = files(bob, "alice")
     assert message.file is not None

@@ -193,6 +193,11 @@ class Link(picows.WSListener):
 
     # Its owner calls these
 
+    @property
+    def line(self) -> Link:
+        """The connection that carries the requests: itself."""
+        return self
+
     async def request(self, request: wire.Request, answer: type[R]) -> R:
         """The relay's answer, of the kind it must have. Raises the error that the relay names,
         UnexpectedReply or RelayUnreachable."""

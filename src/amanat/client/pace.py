@@ -7,6 +7,8 @@ and a text said in between waits no longer than that.
 
 from __future__ import annotations
 
+from math import inf
+
 from amanat.protocol.cells import LARGE_CELL
 
 AHEAD_S = 1.0
@@ -26,6 +28,8 @@ class Pace:
         self._most = most
         self.window = LEAST_BYTES
         """The bytes that may be under way at once."""
+        self.until = inf
+        """Until when it counts, by the clock of its owner."""
 
     def fits(self, sizes: list[int]) -> int:
         """The number of these that may go now: at least one, if there is one."""

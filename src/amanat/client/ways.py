@@ -41,6 +41,10 @@ class Way(Protocol):
     at_once: int
     """The number of requests that should be under way at once."""
 
+    @property
+    def line(self) -> Link:
+        """The connection that carries the requests."""
+
     async def request(self, request: wire.Request, answer: type[R]) -> R:
         """The relay's answer, of the kind that it must have. Also raises UnexpectedReply."""
 
@@ -65,7 +69,8 @@ class _Asked:
     wait_s = wire.MAX_WAIT_S
     """How long we wait at a followed drop, in seconds."""
 
-    def __init__(self, is_good: Callable[[], bool]) -> None:
+    def __init__(self, line: Link, is_good: Callable[[], bool]) -> None:
+        self.line = line
         self.is_good = is_good
 
     async def request(self, request: wire.Request, answer: type[R]) -> R:
@@ -109,8 +114,7 @@ class Hopped(_Asked):
     """The way for sealed requests through a hop."""
 
     def __init__(self, link: Link, to: bytes, sealing: bytes, forget: Callable[[], None]) -> None:
-        super().__init__(lambda: link.is_open)
-        self._link = link
+        super().__init__(link, lambda: link.is_open)
         self._to = to
         self._sealing = sealing
         self._forget = forget
@@ -124,7 +128,7 @@ class Hopped(_Asked):
         hand_on = wire.Cover if isinstance(request, wire.Publish) else wire.Forward
         forward = hand_on(0, self._to, sealed)
         try:
-            answer = await self._link.request(forward, wire.Answer)
+            answer = await self.line.request(forward, wire.Answer)
             reply = wire.decode_reply(open_answer(answer.sealed, key))
         except RelayUnreachable:
             self._forget()
@@ -147,7 +151,7 @@ class Covered(_Asked):
     at_once = 1
 
     def __init__(self, hopped: Hopped, cover: Cover) -> None:
-        super().__init__(hopped.is_good)
+        super().__init__(hopped.line, hopped.is_good)
         self._hopped = hopped
         self._cover = cover
 
@@ -195,13 +199,9 @@ class Detour(_Asked):
 
     wait_s = HOP_AWAY_S
 
-    def __init__(self, link: Link, is_good: Callable[[], bool]) -> None:
-        super().__init__(is_good)
-        self._link = link
-
     async def ask(self, request: wire.Request) -> wire.Reply:
         """See `Way.ask`."""
-        return await self._link.ask(request)
+        return await self.line.ask(request)
 
 
 class Following:
@@ -211,6 +211,7 @@ class Following:
         self._way = way
         self._onward = onward
         self.at_once = way.at_once
+        self.line = way.line
 
     async def request(self, request: wire.Request, answer: type[R]) -> R:
         """See `Way.request`."""

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
+from weakref import WeakKeyDictionary
 
 from amanat.client.events import TransferChanged
 from amanat.client.pace import Pace
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from amanat.client.shell.runtime import Runtime
     from amanat.client.transfers import Asked, Lane, Transfer
     from amanat.client.ways import Way
+    from amanat.link import Link
 
 MOST_BYTES = 64 * LARGE_CELL
 """The bytes of files that may be under way on the fastest line: 4 MiB, which fill a line of
@@ -51,6 +53,9 @@ NOTE_CELLS = 256
 cells take the line. A process that dies sends or fetches these again: 16 MiB."""
 NOTE_S = 1.0
 """How long they may be done before it does, in seconds."""
+PACE_S = 60.0
+"""How long after the end of a file the next one goes on at its pace, in seconds. A line may become
+slower without losing the connection, and a word then waits behind what is under way."""
 
 _MOST_LOOKING_S = 0.02
 """How long looking at what has come of a file may keep the loop busy at a time, in seconds."""
@@ -86,6 +91,8 @@ class Carrier:
         """The cells for which somebody waits, by the ids of their transfers."""
         self._looked_at: set[int] = set()
         """The downloads of which this process knows that the disk has kept what was noted."""
+        self._paces: WeakKeyDictionary[Link, dict[Lane, Pace]] = WeakKeyDictionary()
+        """The paces of lanes, by the connections that they were found on."""
         self._wake = run.wake
         run.at_wake(self._begin)
         run.at_due(self._begin)
@@ -110,10 +117,9 @@ class Carrier:
 
     async def _carry(self, lane: Lane) -> None:
         """Carry the files of one lane, one after the other, as long as there are any."""
-        pace = Pace(MOST_BYTES)
         while (one := self._transfers.next(lane, now=self._now())) and not self._routes.period_s:
             try:
-                await (self._up if lane.is_up else self._down)(one, pace)
+                await (self._up if lane.is_up else self._down)(one)
             except DiskFull:  # ours, or the relay's: it stops this file alone
                 await self._later(one)
             except (FileIncomplete, NoSuchDrop):
@@ -128,6 +134,15 @@ class Carrier:
                 await self._rest_after(error, lane.relay, b"")
             except (PeerError, TrustError, UsageError) as error:
                 self._fail(one, error.code)
+
+    def _pace(self, way: Way, lane: Lane) -> Pace:
+        """The pace of a lane, which goes on where the last file left it, unless the connection is
+        another one or that was long ago."""
+        paces = self._paces.setdefault(way.line, {})
+        kept = paces.get(lane)
+        if kept is None or asyncio.get_running_loop().time() > kept.until:
+            kept = paces[lane] = Pace(MOST_BYTES)
+        return kept
 
     async def _later(self, one: Transfer) -> None:
         try:
@@ -153,7 +168,7 @@ class Carrier:
 
     # To a relay
 
-    async def _up(self, one: Transfer, pace: Pace) -> None:
+    async def _up(self, one: Transfer) -> None:
         """Put a file up, and say it. Raises what stops it."""
         if not self._sharing.is_at_home(one):
             with self._unit() as unit:
@@ -166,7 +181,7 @@ class Carrier:
         await way.request(self._sharing.create(one), wire.Created)
         upload = Upload(one)
         with self._blobs.open(name) as blob:
-            outcome = await self._send(one, upload, blob, way, pace)
+            outcome = await self._send(one, upload, blob, way, self._pace(way, one.lane))
         with self._unit() as unit:
             self._transfers.note(unit, one.id, upload.done.data)
             if isinstance(outcome, Anew):
@@ -223,7 +238,7 @@ class Carrier:
 
     # From a relay
 
-    async def _down(self, one: Transfer, pace: Pace) -> None:
+    async def _down(self, one: Transfer) -> None:
         """Fetch a file, or its outline. Raises what stops it."""
         if not self._sharing.is_wanted_still(one, now=self._now()):
             self._give_up(one)
@@ -245,7 +260,7 @@ class Carrier:
             for cell in self._awaited.get(one.id, ()):
                 download.want(cell)
             try:
-                await self._receive(one, download, blob, way, pace)
+                await self._receive(one, download, blob, way, self._pace(way, one.lane))
             finally:
                 del self._downloads[one.id]
                 self._awaited.pop(one.id, None)
@@ -377,6 +392,7 @@ class Carrier:
                         raise error
                     took(job.what, asked.result() if error is None else error)
         finally:
+            pace.until = loop.time() + PACE_S
             for left in jobs:
                 left.cancel()
             await asyncio.gather(*jobs, return_exceptions=True)
