@@ -8,7 +8,7 @@ import functools
 import os
 import random
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import picows
@@ -164,6 +164,55 @@ def test_one_read_serves_all_followers_of_a_process(
 
     monkeypatch.setattr(Drops, "read", read)
     with contextlib.closing(open_cluster(directory)) as store:
+        run_in_loop(live(store))
+
+
+def test_the_process_that_takes_a_cell_reads_it_for_no_follower(
+    two: tuple[RelayProcess, RelayProcess], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory, bucket = two[1].directory, two[0].bucket()
+    reads: list[int] = []
+    of_store = Drops.read
+
+    def read(self: Drops, request: wire.Follow, *, after: int, told: int, now: float) -> wire.Cells:
+        reads.append(after)
+        return of_store(self, request, after=after, told=told, now=now)
+
+    class Heard(ClusterStore):
+        """A store that notes the heads of which it hears."""
+
+        def hear_of(self, landed: Callable[[bytes, int], object]) -> None:
+            def hear(drop_id: bytes, head: int) -> None:
+                heads.append(head)
+                landed(drop_id, head)
+
+            super().hear_of(hear)
+
+    async def live(store: ClusterStore) -> None:
+        relay = server.Relay(directory, store)
+        ready: asyncio.Future[NamedAddress] = asyncio.get_running_loop().create_future()
+        serving = asyncio.create_task(relay.serve(ready.set_result))
+        follower, sender = [await Peer.connect(await ready) for _ in range(2)]
+        follower.send(follow(bucket, number=1))
+        assert isinstance(await follower.reply(1), wire.Cells)
+        reads.clear()
+        for number in range(1, 21):
+            data = cell()
+            assert isinstance(await sender.ask(append(bucket, data, number)), wire.Appended)
+            told = await follower.reply(1)
+            assert isinstance(told, wire.Cells)
+            assert (told.first, told.cells) == (number, [data])
+        other = await Peer.connect(two[0].address)
+        assert isinstance(await other.ask(append(bucket, cell())), wire.Appended)
+        assert isinstance(await follower.reply(1), wire.Cells)
+        assert heads == [21]  # notices come in order: those of the cells before were all heard
+        assert reads == [20]
+        os.kill(os.getpid(), signal.SIGTERM)
+        await serving
+
+    heads: list[int] = []
+    monkeypatch.setattr(Drops, "read", read)
+    with contextlib.closing(open_cluster(directory, Heard)) as store:
         run_in_loop(live(store))
 
 

@@ -247,6 +247,11 @@ class Writer:
         except AmanatError as error:
             logger.error("commit failed: %s", error.code)  # noqa: TRY400  # a trace says no more
             replies, landed = [writing.refusal(error) for writing in batch], {}
+            if self._drops.waits:
+                # A cluster that stops answering may have made a part of the batch before.
+                for drop_id in {one.drop_id for one in requests if isinstance(one, wire.Append)}:
+                    for reader in self._readers.live(drop_id):
+                        self._readers.catch_up(reader)
         for step in steps:
             self._after(step.step)
         # Answer later: the thread can begin with the next batch.

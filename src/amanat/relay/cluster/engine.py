@@ -533,15 +533,15 @@ class Engine:
     # Notices, which nothing keeps
 
     def tell(self, subject: str, bodies: Sequence[bytes]) -> None:
-        """Send notices to everybody who listens."""
+        """Send notices to everybody who listens, soon."""
 
         async def tell() -> None:
-            for body in bodies:
-                await self._client.publish(subject, body)
+            with contextlib.suppress(nats.errors.Error):
+                for body in bodies:
+                    await self._client.publish(subject, body)
 
         if bodies:
-            with contextlib.suppress(nats.errors.Error):
-                self.run(tell())
+            asyncio.run_coroutine_threadsafe(tell(), self._loop)
 
     def listen(self, subject: str, hear: Callable[[str, bytes], bytes | None]) -> None:
         """Have `hear` called, in the engine's thread, with the subject and body of each notice. If

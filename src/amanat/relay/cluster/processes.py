@@ -64,9 +64,8 @@ class Processes:
         self._secrecy = Secrecy(key, b"amanat cluster leads")
 
     def heard(self, drop_id: bytes, process: bytes) -> None:
-        """A process has told that it wrote to a drop."""
-        if process != self.own:
-            self._leads.heard(drop_id, process)
+        """Another process has told that it wrote to a drop."""
+        self._leads.heard(drop_id, process)
 
     def refused(self, drop_ids: Iterable[bytes]) -> None:
         """Changes that we made of these drops were refused."""

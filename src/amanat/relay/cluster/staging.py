@@ -279,8 +279,11 @@ class Staging(Reading):
             if len(body) != NOTICE_BYTES:
                 return
             drop_id, process = body[:DROP_ID_BYTES], body[-PROCESS_BYTES:]
+            # This process hears its own words, too: its readers get these cells from memory. If the
+            # notice came first, they would read them from the cluster.
+            if process == self.processes.own:
+                return
             self.processes.heard(drop_id, process)
-            # This process hears its own words, too: its readers know already.
             landed(drop_id, int.from_bytes(body[DROP_ID_BYTES:-PROCESS_BYTES], "big"))
 
         self._engine.listen(self._wake, hear)
@@ -317,9 +320,10 @@ class Staging(Reading):
                 parts = {drop_id: left for drop_id, left in parts.items() if drop_id not in made}
                 if group.shard is not None:
                     self._journals.pop(group.shard, None)
-        self._refresh([staged[drop_id].known for drop_id in refused])
-        self.processes.refused(refused)
         self._engine.tell(self._wake, landed)
+        if refused:
+            self._refresh([staged[drop_id].known for drop_id in refused])
+            self.processes.refused(refused)
         return Unmade(frozenset(refused), frozenset(unknown))
 
     def _store(self, groups: list[_Group]) -> list[Outcome]:
