@@ -97,8 +97,7 @@ class Known:
         self.pieces.add(Piece(place, first, kept.head, cells[-1].day))
         if self.labels.next != first:  # its first message that is left, or one after a gap
             self.labels.begin(first)
-        for cell in cells:
-            self.labels.add(cell.label)
+        self.labels.add(*(cell.label for cell in cells))
 
     def _drop_ended(self, kept: Kept) -> None:
         first = kept.head - kept.cells + 1

@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import itertools
 import os
+from bisect import bisect_left
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
 MESSAGE_BYTES = 900 * 1024
 """Most bytes of cells in one message: a server of the engine takes 1 MiB, headers included, if it
 is not told otherwise."""
+CELL_HEAD_BYTES = 128
+"""More than a cell's day, label, digest and lengths take in a message, in bytes."""
 HEAD_BYTES = 8
 """Length of a head in a notice, in bytes."""
 NOTICE_BYTES = DROP_ID_BYTES + HEAD_BYTES + PROCESS_BYTES
@@ -67,8 +70,8 @@ class Staged:
         self.old = old
         self.record = record
         self.cells: list[Resting] = []
-        self.plain: dict[bytes, StoredCell] = {}
-        """The staged cells by their labels."""
+        self.plain: dict[bytes, tuple[int, bytes, bytes]] = {}
+        """The staged cells by their labels, each as a StoredCell has it."""
         self.keys: dict[int, WrappedKey] = {}
         """Keys that come with the change."""
         self.entry = b""
@@ -237,19 +240,19 @@ class Staging(Reading):
             known = self._recent(drop.drop_id, by_leader=True)
         if known.place:
             self._whole(known)
-        staged_labels = staged.plain if staged else ()
-        return any(label in known.labels or label in staged_labels for label in labels)
+        if staged and not staged.plain.keys().isdisjoint(labels):
+            return True
+        return not known.labels.isdisjoint(labels)
 
     def append(self, drop: DropRecord, run: Run, *, day: int) -> None:
         staged = self._stage(drop)
         opener = self._opener(staged, drop, day)
         wrapped = wrap_all(opener, self._nonces, run.cells, drop.bound, first=run.first)
-        for seq, before, cell, resting in zip(
-            itertools.count(run.first), run.befores, run.cells, wrapped
-        ):
-            label = cell[:LABEL_BYTES]
-            staged.cells.append(Resting(day, label, before, resting))
-            staged.plain[label] = StoredCell(seq, before, cell)
+        labels = [cell[:LABEL_BYTES] for cell in run.cells]
+        # Without a step of the interpreter for each cell: a batch has hundreds.
+        staged.cells.extend(map(Resting, itertools.repeat(day), labels, run.befores, wrapped))
+        plain = zip(itertools.count(run.first), run.befores, run.cells, strict=False)
+        staged.plain.update(zip(labels, plain, strict=False))
         self._stage_bytes(drop, sum(map(len, run.cells)))
 
     def _opener(self, staged: Staged, drop: DropRecord, day: int) -> AESGCM:
@@ -270,7 +273,7 @@ class Staging(Reading):
     def labelled(self, drop: DropRecord, label: bytes) -> StoredCell | None:
         staged = self._staged.get(drop.drop_id)
         if staged is not None and label in staged.plain:
-            return staged.plain[label]
+            return StoredCell(*staged.plain[label])
         known = self._at_hand(drop.drop_id)
         return self._labelled(self._whole(known), label)
 
@@ -399,12 +402,12 @@ class Staging(Reading):
         record, keys = one.record, one.keys
         cells = one.cells
         first = record.head - len(cells) + 1
+        sizes = [0, *itertools.accumulate(len(cell.wrapped) + CELL_HEAD_BYTES for cell in cells)]
         start = 0
         while True:
-            room, end = MESSAGE_BYTES, start
-            while end < len(cells) and end - start < MAX_CELLS and (room > 0 or end == start):
-                room -= len(cells[end].wrapped) + 128
-                end += 1
+            # At least one cell, and the one with which it is full.
+            end = bisect_left(sizes, sizes[start] + MESSAGE_BYTES)
+            end = min(end, start + MAX_CELLS, len(cells))
             some = cells[start:end]
             is_last = end == len(cells)
             part = copy.copy(record)
