@@ -1475,6 +1475,24 @@ MUTANTS = [
         ["test_away.py::test_nobody_blames_a_relay_after_a_long_silence"],
     ),
     Mutant(
+        "a process on a cluster has its readers read what it has just landed",
+        "            if process == self.processes.own:\n",
+        "            if not process:\n",
+        ["test_cluster.py::test_the_process_that_takes_a_cell_reads_it_for_no_follower"],
+    ),
+    Mutant(
+        "readers wait for the cells of a batch of which a cluster made a part",
+        "            if self._drops.waits:\n                # A cluster that stops answering",
+        "            if not self._drops.waits:\n                # A cluster that stops answering",
+        ["test_cluster.py::test_a_follower_gets_the_cells_that_landed_in_a_batch_that_failed"],
+    ),
+    Mutant(
+        "a run of appends repeats a cell that has ended",
+        "                if known[end - LABEL_BYTES : end] == label and number > ended:\n",
+        "                if known[end - LABEL_BYTES : end] == label:\n",
+        ["test_packed.py::test_labels_are_those_of_the_cells_that_are_left"],
+    ),
+    Mutant(
         "a process on a cluster looks at all drops in each hour",
         "        return looked != hour and hour % DAY_HOURS == shard * DAY_HOURS // self._layout.shards\n",
         "        return looked != hour\n",

@@ -8,12 +8,13 @@ import functools
 import os
 import random
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import picows
 import pytest
 
+from amanat.errors import RelayBusy
 from amanat.protocol import wire
 from amanat.protocol.cells import LABEL_BYTES, MESSAGE_CELL
 from amanat.protocol.descriptor import NamedAddress, open_descriptor
@@ -23,8 +24,9 @@ from amanat.protocol.tlog import open_checkpoint
 from amanat.relay import reading, server
 from amanat.relay.cluster import ClusterStore, open_cluster
 from amanat.relay.cluster.layout import Layout
+from amanat.relay.directory import RelayDirectory
 from amanat.relay.drops import Drops
-from amanat.relay.records import DropRecord
+from amanat.relay.records import DropRecord, Unmade
 from clusters import Cluster
 from figures import report, rounds, soak_alone
 from relays import Peer, RelayProcess, append, follow, in_loop, read_all, run_in_loop
@@ -167,6 +169,32 @@ def test_one_read_serves_all_followers_of_a_process(
         run_in_loop(live(store))
 
 
+@contextlib.asynccontextmanager
+async def served(directory: RelayDirectory, store: ClusterStore) -> AsyncIterator[NamedAddress]:
+    """The address of a relay in this process."""
+    relay = server.Relay(directory, store)
+    ready: asyncio.Future[NamedAddress] = asyncio.get_running_loop().create_future()
+    serving = asyncio.create_task(relay.serve(ready.set_result))
+    yield await ready
+    os.kill(os.getpid(), signal.SIGTERM)
+    await serving
+
+
+class Hearing(ClusterStore):
+    """A store that notes the heads of which it hears."""
+
+    @functools.cached_property
+    def heads(self) -> list[int]:
+        return []
+
+    def hear_of(self, landed: Callable[[bytes, int], object]) -> None:
+        def hear(drop_id: bytes, head: int) -> None:
+            self.heads.append(head)
+            landed(drop_id, head)
+
+        super().hear_of(hear)
+
+
 def test_the_process_that_takes_a_cell_reads_it_for_no_follower(
     two: tuple[RelayProcess, RelayProcess], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -178,41 +206,58 @@ def test_the_process_that_takes_a_cell_reads_it_for_no_follower(
         reads.append(after)
         return of_store(self, request, after=after, told=told, now=now)
 
-    class Heard(ClusterStore):
-        """A store that notes the heads of which it hears."""
+    async def live(store: Hearing) -> None:
+        async with served(directory, store) as address:
+            follower, sender = [await Peer.connect(address) for _ in range(2)]
+            follower.send(follow(bucket, number=1))
+            assert isinstance(await follower.reply(1), wire.Cells)
+            for number in range(1, 21):
+                data = cell()
+                assert isinstance(await sender.ask(append(bucket, data, number)), wire.Appended)
+                told = await follower.reply(1)
+                assert isinstance(told, wire.Cells)
+                assert (told.first, told.cells) == (number, [data])
+            other = await Peer.connect(two[0].address)
+            assert isinstance(await other.ask(append(bucket, cell())), wire.Appended)
+            assert isinstance(await follower.reply(1), wire.Cells)
+            # Notices come in their order, so those of its own cells had all come.
+            assert store.heads == [21]
+            assert reads == [0, 20]
 
-        def hear_of(self, landed: Callable[[bytes, int], object]) -> None:
-            def hear(drop_id: bytes, head: int) -> None:
-                heads.append(head)
-                landed(drop_id, head)
+    monkeypatch.setattr(Drops, "read", read)
+    with contextlib.closing(open_cluster(directory, Hearing)) as store:
+        assert isinstance(store, Hearing)
+        run_in_loop(live(store))
 
-            super().hear_of(hear)
+
+class Halting(ClusterStore):
+    """A store whose cluster stops answering once it has taken a batch with cells."""
+
+    def commit(self) -> Unmade:
+        has_cells = any(one.cells for one in self._staged.values())
+        unmade = super().commit()
+        if has_cells:
+            raise RelayBusy(retry_after=1.0)
+        return unmade
+
+
+def test_a_follower_gets_the_cells_that_landed_in_a_batch_that_failed(
+    two: tuple[RelayProcess, RelayProcess],
+) -> None:
+    directory, bucket = two[1].directory, two[0].bucket()
 
     async def live(store: ClusterStore) -> None:
-        relay = server.Relay(directory, store)
-        ready: asyncio.Future[NamedAddress] = asyncio.get_running_loop().create_future()
-        serving = asyncio.create_task(relay.serve(ready.set_result))
-        follower, sender = [await Peer.connect(await ready) for _ in range(2)]
-        follower.send(follow(bucket, number=1))
-        assert isinstance(await follower.reply(1), wire.Cells)
-        reads.clear()
-        for number in range(1, 21):
+        async with served(directory, store) as address:
+            follower, sender = [await Peer.connect(address) for _ in range(2)]
+            follower.send(follow(bucket, number=1))
+            assert isinstance(await follower.reply(1), wire.Cells)
             data = cell()
-            assert isinstance(await sender.ask(append(bucket, data, number)), wire.Appended)
+            assert await sender.ask_code(append(bucket, data)) == "relay-busy"
             told = await follower.reply(1)
             assert isinstance(told, wire.Cells)
-            assert (told.first, told.cells) == (number, [data])
-        other = await Peer.connect(two[0].address)
-        assert isinstance(await other.ask(append(bucket, cell())), wire.Appended)
-        assert isinstance(await follower.reply(1), wire.Cells)
-        assert heads == [21]  # notices come in order: those of the cells before were all heard
-        assert reads == [20]
-        os.kill(os.getpid(), signal.SIGTERM)
-        await serving
+            assert told.cells == [data]
 
-    heads: list[int] = []
-    monkeypatch.setattr(Drops, "read", read)
-    with contextlib.closing(open_cluster(directory, Heard)) as store:
+    with contextlib.closing(open_cluster(directory, Halting)) as store:
         run_in_loop(live(store))
 
 

@@ -257,6 +257,8 @@ class Drops:
                 clients=[clients[index] for index, _ in left] if clients else (),
             )
             unmade = self.commit()
+            if unmade == ALL_MADE and len(left) == len(requests):
+                return written
             not_made = unmade.refused | unmade.unknown
             for drop_id, client in written.created.items():
                 if drop_id not in not_made:
