@@ -1476,9 +1476,15 @@ MUTANTS = [
     ),
     Mutant(
         "a process on a cluster has its readers read what it has just landed",
-        "            if process == self.processes.own:\n",
-        "            if not process:\n",
+        "                if process == self.processes.own:\n",
+        "                if not process:\n",
         ["test_cluster.py::test_the_process_that_takes_a_cell_reads_it_for_no_follower"],
+    ),
+    Mutant(
+        "other processes hear of the first drop of a batch alone",
+        "            for start in range(0, len(body), NOTICE_BYTES):\n",
+        "            for start in range(0, NOTICE_BYTES, NOTICE_BYTES):\n",
+        ["test_cluster_store.py::test_another_process_hears_of_all_drops_of_a_batch"],
     ),
     Mutant(
         "readers wait for the cells of a batch of which a cluster made a part",

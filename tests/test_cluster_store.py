@@ -29,6 +29,7 @@ from amanat.protocol.tlog import Checkpoint, open_checkpoint, root_of, sign_chec
 from amanat.relay.cluster import ClusterStore
 from amanat.relay.cluster.engine import Engine, Message
 from amanat.relay.cluster.messages import MAX_ENTRIES, Kept, record_in
+from amanat.relay.cluster.staging import NOTICE_BYTES
 from amanat.relay.drops import DAY_S, DROP_LIFE_DAYS, Drops
 from amanat.relay.ledger import Ledger, agree, every_entry, replay
 from clusters import KEY, Cluster
@@ -41,6 +42,8 @@ BUCKET_KEY = bytes(range(32))
 NOW = 20_000 * DAY_S
 ACTS = 60
 LAG_S = 0.1
+HEARD_S = 10.0
+"""Seconds in which a notice comes, or never."""
 DROPS = [derive_bucket(BUCKET_KEY, index, region=REGION) for index in range(2)]
 DROPS += [derive_drop(bytes([index]) * 32, purpose=b"epoch", region=REGION) for index in range(3)]
 
@@ -448,6 +451,29 @@ def test_a_leader_that_was_replaced_shows_nobody_less_than_they_know(
         assert [how["by_leader"] for how in old[asked:]] == [False, True] * 2
         fences = one._engine.scan(place[0], layout.fence(layout.shard(DROPS[0].drop_id)))
         assert len([message for page in fences for message in page]) == 1
+
+
+def test_another_process_hears_of_all_drops_of_a_batch(cluster: Cluster, tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    heard: list[tuple[bytes, int]] = []
+
+    with (
+        contextlib.closing(cluster.store(tmp_path / "a", keepers=2)) as one,
+        contextlib.closing(cluster.store(tmp_path / "b", keepers=2)) as other,
+    ):
+        other.hear_of(lambda drop_id, head: heard.append((drop_id, head)))
+        drops = Process(one).drops
+        drops.open_buckets(2, now=NOW)
+        one._engine.tell(one._wake, bytes(NOTICE_BYTES + 1))  # the words of a stranger
+        cells = [
+            append(drop, bytes([place]) * MESSAGE_CELL) for place in (1, 2) for drop in DROPS[:2]
+        ]
+        drops.carry_out(cells, now=NOW)
+        until = time.monotonic() + HEARD_S
+        while len(heard) < 2 and time.monotonic() < until:
+            time.sleep(0.01)
+        assert sorted(heard) == sorted((drop.drop_id, 2) for drop in DROPS[:2])
 
 
 @pytest.mark.campaign

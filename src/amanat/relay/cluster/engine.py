@@ -532,16 +532,14 @@ class Engine:
 
     # Notices, which nothing keeps
 
-    def tell(self, subject: str, bodies: Sequence[bytes]) -> None:
-        """Send notices to everybody who listens, soon."""
+    def tell(self, subject: str, body: bytes) -> None:
+        """Send a notice to everybody who listens, soon."""
 
         async def tell() -> None:
             with contextlib.suppress(nats.errors.Error):
-                for body in bodies:
-                    await self._client.publish(subject, body)
+                await self._client.publish(subject, body)
 
-        if bodies:
-            asyncio.run_coroutine_threadsafe(tell(), self._loop)
+        asyncio.run_coroutine_threadsafe(tell(), self._loop)
 
     def listen(self, subject: str, hear: Callable[[str, bytes], bytes | None]) -> None:
         """Have `hear` called, in the engine's thread, with the subject and body of each notice. If

@@ -175,7 +175,7 @@ class MoveTable(Expiry):
         (outcome,) = self._engine.publish([[message]])
         if not isinstance(outcome, int):
             raise RelayBusy("another process changes the moves", retry_after=RETRY_S)
-        self._engine.tell(f"{self._layout.region}.moves", [b""])
+        self._engine.tell(f"{self._layout.region}.moves", b"")
 
     def _hear_of_move(self, _: str, __: bytes) -> None:
         self._are_moves_new = True

@@ -289,7 +289,7 @@ class Roots:
             return
         self._end_generation(generation)
         self._engine.tell(
-            f"{self._subject}.end", [self._id + self._sealed(Root(generation, 0, bytes(KEY_BYTES)))]
+            f"{self._subject}.end", self._id + self._sealed(Root(generation, 0, bytes(KEY_BYTES)))
         )
 
     def _end_generation(self, generation: bytes) -> None:
