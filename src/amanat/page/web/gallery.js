@@ -27,7 +27,7 @@ export function showGallery(chat) {
     chat,
     title: words.gallery,
     empty: words.galleryEmpty,
-    what: "files",
+    ask: (where) => store.ask("files", where),
     above: [links],
     made: (one) => [made(chat, one)],
     after: async (found, list) => {
@@ -46,13 +46,14 @@ export function toMessage(chat, id) {
 /**
  * Show a list of messages that grows when its end is seen.
  * @param {{
- *   chat: string, title: string, empty: string, what: string, above?: Node[],
+ *   chat: string, title: string, empty: string, above?: Node[],
+ *   ask: (where: { chat: string, before: string | null, many: number }) => Promise<Message[]>,
  *   made: (one: Message) => (Node | string)[],
  *   after?: (found: Message[], list: Element) => Promise<void>,
- * }} of `what` asks for the messages before a position; `made` is what stands for one, and `after` is
+ * }} of `ask` asks for the messages before a position; `made` is what stands for one, and `after` is
  *   called when some have come
  */
-export function grow({ chat, title, empty, what, above = [], made, after }) {
+export function grow({ chat, title, empty, ask, above = [], made, after }) {
   const list = make("div", { className: "gallery" });
   const end = make("div"); // whoever sees it sees the next ones, too
   /** @type {Message | undefined} */
@@ -67,8 +68,7 @@ export function grow({ chat, title, empty, what, above = [], made, after }) {
     if (isAsking || isAll) return;
     isAsking = true;
     try {
-      /** @type {Message[]} */
-      const found = await store.ask(what, { chat, before: last?.position ?? null, many: MANY });
+      const found = await ask({ chat, before: last?.position ?? null, many: MANY });
       last = found.at(-1) ?? last;
       list.append(...found.flatMap(made));
       watch.unobserve(end);

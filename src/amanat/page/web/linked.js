@@ -5,6 +5,7 @@ import { make } from "./dom.js";
 import { grow, toMessage } from "./gallery.js";
 import { linksIn } from "./links.js";
 import { more } from "./more.js";
+import { store } from "./store.js";
 import { words } from "./words.js";
 
 /** @import { Message } from "./line.js" */
@@ -15,7 +16,7 @@ export function showLinks(chat) {
     chat,
     title: more.links,
     empty: more.linksEmpty,
-    what: "links",
+    ask: (where) => store.ask("links", where),
     made: (one) => made(chat, one),
   });
 }
