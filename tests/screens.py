@@ -493,6 +493,15 @@ async def gallery(stage: Stage) -> None:
 
 
 @screen("talk")
+async def links(stage: Stage) -> None:
+    notes = stage.alice.notes()
+    for link in ("https://amanat.example/", f"https://{'long.' * 20}example/{NOTE['fa']}"):
+        notes.send(f"{NOTE[stage.language]} {link}")
+    await stage.sheet(f"linked.showLinks('{notes.gid.hex()}')")
+    await stage.tab.locator("dialog .gallery .way").last.wait_for()
+
+
+@screen("talk")
 async def voice_notes(stage: Stage) -> None:
     notes = stage.alice.notes()
     await notes.send_file(voice_note(ogg([SILENCE] * 50 * 83), bytes(range(0, 256, 8))))
@@ -1294,7 +1303,10 @@ async def wiped(stage: Stage) -> None:
 SHEETS = {
     "start": {"showStart", "showRestoring"},
     "list": set[str](),
-    "talk": {"showDays", "showFiles", "showForward", "showGallery", "showVoices"},
+    "talk": {
+        *("showDays", "showFiles", "showForward", "showGallery", "showLinks"),
+        "showVoices",
+    },
     "details": {
         *("showAdd", "showDetails", "showExport", "showNumber", "showRename", "showSaved"),
         "showTimer",

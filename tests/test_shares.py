@@ -125,7 +125,8 @@ def test_slips_are_named_by_share_and_word() -> None:
         refused([MADE[0], slip, MADE[2]], "share 2")
     swapped = " ".join([words[1], words[0], *words[2:]])
     refused([MADE[0], swapped, MADE[2]], "share 2")
-    refused([MADE[0], MADE[1].replace(words[7], "xyzzy", 1), MADE[2]], "word 8 of share 2")
+    unknown = " ".join([*words[:7], "xyzzy", *words[8:]])
+    refused([MADE[0], unknown, MADE[2]], "word 8 of share 2")
     refused([MADE[0], " ".join(words[:-1]), MADE[2]], "share 2 has 32 words, and not 33")
     refused([MADE[0], "0 " + " ".join(words[1:]), MADE[2]], "word 1 of share 2")
 
