@@ -1904,6 +1904,12 @@ MUTANTS = [
         ["test_relay_labels.py::test_a_source_that_moves_two_cells_with_one_label_harms_nobody"],
     ),
     Mutant(
+        "the index takes few labels at once of a drop that has many",
+        "max(INDEX_LABELS, drop.cells // INDEX_SHARE)",
+        "INDEX_LABELS",
+        ["test_relay_labels.py::test_the_index_takes_more_at_once_of_a_drop_that_has_more"],
+    ),
+    Mutant(
         "labels in memory have no limit",
         "while self._held > MOST_LABELS or len(self._recent) > MOST_DROPS:",
         "while False:",

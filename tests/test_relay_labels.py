@@ -154,6 +154,20 @@ def test_the_index_takes_the_labels_of_a_drop_that_has_many(relay: Relay) -> Non
     assert relay.append(append(BUCKETS[0], 0, 1), append(BUCKETS[0], 39, 1)) == ["label-taken"] * 2
 
 
+def test_the_index_takes_more_at_once_of_a_drop_that_has_more(
+    relay: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(table, "MOST_LABELS", 1000)
+    indexed = []
+    for first in range(0, 400, 4):
+        relay.append(*(append(BUCKETS[0], first + number) for number in range(4)))
+        indexed.append(relay.indexed())
+    taken = [after - before for before, after in itertools.pairwise(sorted(set(indexed)))]
+    assert taken == sorted(taken)
+    assert taken[0] == 12
+    assert taken[-1] > 300 // table.INDEX_SHARE
+
+
 def test_no_more_labels_are_kept_than_there_is_room_for(relay: Relay) -> None:
     for first, bucket in itertools.product(range(0, 9, 3), BUCKETS):
         relay.append(*(append(bucket, first + number) for number in range(3)))

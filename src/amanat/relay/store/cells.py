@@ -134,7 +134,7 @@ class CellTable(KeyTable, LabelTable):
 
     def commit(self) -> Unmade:
         self._insert(self._landing)
-        self._index_some(self._staged)
+        self._index_some()
         self._forget_staged()
         unmade = super().commit()
         self._grown.clear()

@@ -26,8 +26,12 @@ if TYPE_CHECKING:
     from amanat.relay.records import DropRecord
 
 INDEX_LABELS = 8192
-"""Recent labels of a drop that the index takes at once, in 10 ms. With fewer, it changes more pages
-for each. With more, the first append to a drop after a start waits longer until they are read."""
+"""Fewest recent labels of a drop that the index takes at once, in 10 ms. With fewer, it changes
+more pages for each. With more, the first append to a drop after a start waits longer until they are
+read."""
+INDEX_SHARE = 8
+"""The index takes no fewer than one in so many cells of a drop: it changes most of the drop's pages
+each time."""
 MOST_LABELS = 4_000_000
 """Recent labels that the store keeps in memory, about 27 bytes each: those of a thousand buckets.
 Beyond them it forgets the drops that it has not used for longest."""
@@ -75,6 +79,8 @@ class LabelTable(Files):
         """By the drop's number; those that were used last are at the end."""
         self._held = 0
         """Labels in it."""
+        self._long: dict[int, None] = {}
+        """The drops in it of which the index is to take the labels."""
 
     def rollback(self) -> None:
         self._forget_labels()  # those of staged cells are among them
@@ -104,8 +110,11 @@ class LabelTable(Files):
 
     def _add_labels(self, drop: DropRecord, labels: Sequence[bytes]) -> None:
         """Note the labels of the next cells of a drop."""
-        self._recent_of(drop).labels.add(*labels)
+        recent = self._recent_of(drop).labels
+        recent.add(*labels)
         self._held += len(labels)
+        if _are_many(len(recent), drop):
+            self._long[drop.number] = None
 
     def holds(self, drop: DropRecord, labels: Sequence[bytes]) -> bool:
         recent = self._recent_of(drop)
@@ -130,24 +139,20 @@ class LabelTable(Files):
             ).fetchone()
         return row[0] if row else None
 
-    def _index_some(self, staged: Iterable[int]) -> None:
+    def _index_some(self) -> None:
         """Have the index take the recent labels of a drop that has many, and make room in memory.
 
-        The cells of the drops with the numbers `staged` are in the table and not committed. The
-        index takes those of two drops at most, so that no commit waits for many.
+        All staged cells are in the table by now. The index takes those of two drops at most, so
+        that no commit waits for many.
         """
-        longest = max(staged, key=self._count_of, default=None)
-        if longest is not None and self._count_of(longest) >= INDEX_LABELS:
-            self._index(longest)
+        if self._long:
+            self._index(next(iter(self._long)))
         while self._held > MOST_LABELS or len(self._recent) > MOST_DROPS:
             oldest = next(iter(self._recent))
-            if self._count_of(oldest) > FEW_LABELS:
+            if len(self._recent[oldest].labels) > FEW_LABELS:
                 self._index(oldest)
                 break
             self._forget_recent(oldest)
-
-    def _count_of(self, number: int) -> int:
-        return len(self._recent[number].labels)
 
     def _index(self, number: int) -> None:
         """Have the index take all labels of a drop that are in memory."""
@@ -165,6 +170,7 @@ class LabelTable(Files):
 
     def _forget_recent(self, number: int) -> None:
         recent = self._recent.pop(number, None)
+        self._long.pop(number, None)
         self._held -= len(recent.labels) if recent else 0
 
     def _index_arrived(self, drops: Iterable[DropRecord]) -> None:
@@ -179,7 +185,7 @@ class LabelTable(Files):
         for number, indexed in found:
             self._forget_recent(number)
             drop = known[number]
-            if min(drop.cells, drop.head - indexed) >= INDEX_LABELS:
+            if _are_many(min(drop.cells, drop.head - indexed), drop):
                 self._enter(number, after=indexed, upto=drop.head)
 
     def _end_labels(self, number: int, upto: int) -> None:
@@ -196,3 +202,8 @@ class LabelTable(Files):
             before = len(recent.labels)
             recent.labels.end(upto + 1)
             self._held -= before - len(recent.labels)
+
+
+def _are_many(labels: int, drop: DropRecord) -> bool:
+    """Whether a drop has so many recent labels that the index takes them."""
+    return labels >= max(INDEX_LABELS, drop.cells // INDEX_SHARE)
