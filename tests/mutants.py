@@ -1951,8 +1951,8 @@ MUTANTS = [
     ),
     Mutant(
         "a body ends while it has cells",
-        "if row is None or row[0] > body.day:",
-        "if row is None or row[0] >= body.day:",
+        "return row is None or row[0] > body.day",
+        "return row is None or row[0] >= body.day",
         ["test_bodies.py::test_a_body_stays_until_its_last_cell_is_erased"],
     ),
     Mutant(

@@ -4,6 +4,7 @@ and nothing after their day."""
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import random
 import resource
@@ -380,6 +381,17 @@ class World:
             raise Died
         return found
 
+    def dies(self, act: Callable[[], object], moment: int, *, is_after: bool) -> bool:
+        """Whether the process dies in an act, in the step that comes after so many others."""
+        self.fuse, self.is_after = moment, is_after
+        try:
+            act()
+        except Died:
+            return True
+        finally:
+            self.fuse = None
+        return False
+
     def watch(self, patch: pytest.MonkeyPatch) -> None:
         """See all steps."""
         fdatasync, fsync, connect = os.fdatasync, os.fsync, sqlite3.connect
@@ -438,13 +450,9 @@ def test_dying_at_any_step_of_a_commit_loses_and_doubles_nothing(
             drops = drops_in(store)
             write(drops, FILES[0], kept)
             drop, held = (FILES[1], []) if is_new else (FILES[0], kept)
-            world.fuse, world.is_after = moment, is_after
-            has_died = False
-            try:
-                write(drops, drop, more)
-            except Died:
-                has_died = True
-            world.fuse = None
+            has_died = world.dies(
+                functools.partial(write, drops, drop, more), moment, is_after=is_after
+            )
             world.revived(first, second, is_power_gone=is_power_gone)
             store.close()
         with contextlib.closing(SqliteStore(second)) as again:
@@ -486,13 +494,9 @@ def test_dying_at_any_step_of_an_expiry_loses_nothing_and_leaves_nothing(
             write(drops, FILES[0], large())
             write(drops, FILES[1], large())
             write(drops, FILES[0], kept, now=later)
-            world.fuse, world.is_after = moment, is_after
-            has_died = False
-            try:
-                expire(drops, later)
-            except Died:
-                has_died = True
-            world.fuse = None
+            has_died = world.dies(
+                functools.partial(expire, drops, later), moment, is_after=is_after
+            )
             world.revived(first, second, is_power_gone=is_power_gone)
             store.close()
         with contextlib.closing(SqliteStore(second)) as again:

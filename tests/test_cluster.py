@@ -74,25 +74,32 @@ async def test_a_cell_that_one_process_takes_reaches_the_followers_of_all(
             assert (told.first, told.cells) == (number - 1, [data])
 
 
+@contextlib.asynccontextmanager
+async def served(directory: RelayDirectory, store: ClusterStore) -> AsyncIterator[NamedAddress]:
+    """The address of a relay in this process."""
+    relay = server.Relay(directory, store)
+    ready: asyncio.Future[NamedAddress] = asyncio.get_running_loop().create_future()
+    serving = asyncio.create_task(relay.serve(ready.set_result))
+    yield await ready
+    os.kill(os.getpid(), signal.SIGTERM)
+    await serving
+
+
 def follow_through(two: tuple[RelayProcess, RelayProcess], kind: type[ClusterStore]) -> None:
     """Have the first process take a cell that a follower at another one, with a store of this kind,
     is told."""
     directory, bucket = two[1].directory, two[0].bucket()
 
     async def live(store: ClusterStore) -> None:
-        relay = server.Relay(directory, store)
-        ready: asyncio.Future[NamedAddress] = asyncio.get_running_loop().create_future()
-        serving = asyncio.create_task(relay.serve(ready.set_result))
-        follower, sender = await Peer.connect(await ready), await Peer.connect(two[0].address)
-        follower.send(follow(bucket, number=1))
-        assert isinstance(await follower.reply(1), wire.Cells)
-        data = cell()
-        assert isinstance(await sender.ask(append(bucket, data)), wire.Appended)
-        told = await follower.reply(1)
-        assert isinstance(told, wire.Cells)
-        assert told.cells == [data]
-        os.kill(os.getpid(), signal.SIGTERM)
-        await serving
+        async with served(directory, store) as address:
+            follower, sender = await Peer.connect(address), await Peer.connect(two[0].address)
+            follower.send(follow(bucket, number=1))
+            assert isinstance(await follower.reply(1), wire.Cells)
+            data = cell()
+            assert isinstance(await sender.ask(append(bucket, data)), wire.Appended)
+            told = await follower.reply(1)
+            assert isinstance(told, wire.Cells)
+            assert told.cells == [data]
 
     with contextlib.closing(open_cluster(directory, kind)) as store:
         run_in_loop(live(store))
@@ -133,10 +140,8 @@ def test_a_cell_reaches_a_follower_although_a_replica_lags_behind_its_notice(
     follow_through(two, Lagging)
 
 
-def test_one_read_serves_all_followers_of_a_process(
-    two: tuple[RelayProcess, RelayProcess], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    directory, bucket = two[1].directory, two[0].bucket()
+def noted_reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Where each read of a relay in this process begins, from now on."""
     reads: list[int] = []
     of_store = Drops.read
 
@@ -144,40 +149,33 @@ def test_one_read_serves_all_followers_of_a_process(
         reads.append(after)
         return of_store(self, request, after=after, told=told, now=now)
 
-    async def live(store: ClusterStore) -> None:
-        relay = server.Relay(directory, store)
-        ready: asyncio.Future[NamedAddress] = asyncio.get_running_loop().create_future()
-        serving = asyncio.create_task(relay.serve(ready.set_result))
-        address = await ready
-        followers = [await Peer.connect(address) for _ in range(30)]
-        for number, peer in enumerate(followers, 1):
-            peer.send(follow(bucket, number=number))
-            assert isinstance(await peer.reply(number), wire.Cells)
-        reads.clear()
-        sender, data = await Peer.connect(two[0].address), cell()
-        assert isinstance(await sender.ask(append(bucket, data)), wire.Appended)
-        for number, peer in enumerate(followers, 1):
-            told = await peer.reply(number)
-            assert isinstance(told, wire.Cells)
-            assert (told.id, told.first, told.cells) == (number, 1, [data])
-        assert 1 <= len(reads) <= 3  # a turn of the loop may serve a part of them
-        os.kill(os.getpid(), signal.SIGTERM)
-        await serving
-
     monkeypatch.setattr(Drops, "read", read)
+    return reads
+
+
+def test_one_read_serves_all_followers_of_a_process(
+    two: tuple[RelayProcess, RelayProcess], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory, bucket = two[1].directory, two[0].bucket()
+    reads = noted_reads(monkeypatch)
+
+    async def live(store: ClusterStore) -> None:
+        async with served(directory, store) as address:
+            followers = [await Peer.connect(address) for _ in range(30)]
+            for number, peer in enumerate(followers, 1):
+                peer.send(follow(bucket, number=number))
+                assert isinstance(await peer.reply(number), wire.Cells)
+            reads.clear()
+            sender, data = await Peer.connect(two[0].address), cell()
+            assert isinstance(await sender.ask(append(bucket, data)), wire.Appended)
+            for number, peer in enumerate(followers, 1):
+                told = await peer.reply(number)
+                assert isinstance(told, wire.Cells)
+                assert (told.id, told.first, told.cells) == (number, 1, [data])
+            assert 1 <= len(reads) <= 3  # a turn of the loop may serve a part of them
+
     with contextlib.closing(open_cluster(directory)) as store:
         run_in_loop(live(store))
-
-
-@contextlib.asynccontextmanager
-async def served(directory: RelayDirectory, store: ClusterStore) -> AsyncIterator[NamedAddress]:
-    """The address of a relay in this process."""
-    relay = server.Relay(directory, store)
-    ready: asyncio.Future[NamedAddress] = asyncio.get_running_loop().create_future()
-    serving = asyncio.create_task(relay.serve(ready.set_result))
-    yield await ready
-    os.kill(os.getpid(), signal.SIGTERM)
-    await serving
 
 
 class Hearing(ClusterStore):
@@ -199,12 +197,7 @@ def test_the_process_that_takes_a_cell_reads_it_for_no_follower(
     two: tuple[RelayProcess, RelayProcess], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     directory, bucket = two[1].directory, two[0].bucket()
-    reads: list[int] = []
-    of_store = Drops.read
-
-    def read(self: Drops, request: wire.Follow, *, after: int, told: int, now: float) -> wire.Cells:
-        reads.append(after)
-        return of_store(self, request, after=after, told=told, now=now)
+    reads = noted_reads(monkeypatch)
 
     async def live(store: Hearing) -> None:
         async with served(directory, store) as address:
@@ -224,7 +217,6 @@ def test_the_process_that_takes_a_cell_reads_it_for_no_follower(
             assert store.heads == [21]
             assert reads == [0, 20]
 
-    monkeypatch.setattr(Drops, "read", read)
     with contextlib.closing(open_cluster(directory, Hearing)) as store:
         assert isinstance(store, Hearing)
         run_in_loop(live(store))

@@ -217,7 +217,7 @@ CREATE TABLE recalled (
     """
 -- The blob of a file's outline, which has its preview, while not all of the file is here.
 ALTER TABLE file ADD COLUMN outline BLOB;
--- Whether it fetches no more of its file than the outline.
+-- Whether the client fetches only the outline of its file.
 ALTER TABLE transfer ADD COLUMN is_outline INTEGER NOT NULL DEFAULT 0;
 DROP TRIGGER file_went;
 CREATE TRIGGER file_went AFTER DELETE ON file BEGIN

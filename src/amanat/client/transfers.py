@@ -83,7 +83,7 @@ class Lane(NamedTuple):
 
 class Transfer(NamedTuple):
     """A file on its way. `message` is the message of the file; None if it is said once it is at the
-    relay. With `is_outline`, no more of it is fetched than its outline."""
+    relay. With `is_outline`, the client fetches only its outline."""
 
     id: int
     gid: bytes

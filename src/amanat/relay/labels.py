@@ -64,9 +64,6 @@ class Labels:
             slot = (slot + 1) & last
         return found
 
-    def __contains__(self, label: bytes) -> bool:
-        return not self.isdisjoint((label,))
-
     def isdisjoint(self, labels: Iterable[bytes]) -> bool:
         """Whether no cell has one of these labels."""
         slots, known, ended, last = self._slots, self._bytes, self._ended, len(self._slots) - 1

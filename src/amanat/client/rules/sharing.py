@@ -286,8 +286,9 @@ class Sharing:
             unit.events.append(TransferChanged(gid, number))
 
     def _is_wanted(self, gid: bytes, message: bytes, size: int) -> bool:
-        """Whether so much of the file of a message is fetched by itself: of a contact whom the
-        person has not blocked, of a message that was not deleted, and no more than they want."""
+        """Whether the client fetches so many bytes of a message's file unasked. The sender must be
+        a contact whom the person has not blocked, the message must not have been deleted, and the
+        person must want as many bytes."""
         row = self._read.execute(
             "SELECT 1 FROM file JOIN message AS m USING (gid, id) JOIN contact AS c"
             " ON c.identity = m.identity WHERE gid = ? AND id = ? AND NOT c.blocked",
@@ -296,8 +297,9 @@ class Sharing:
         return row is not None and size <= self.auto_bytes
 
     def _is_outline_wanted(self, gid: bytes, message: bytes, file: File, *, now: int) -> bool:
-        """Whether the outline of a file is fetched by itself, which counts as no more than it can
-        hold. All kinds of files are alike here: otherwise their relay would see which are which."""
+        """Whether the client fetches the outline of a file unasked. An outline counts as the bytes
+        that it can hold, or as the file if that is shorter. We treat all kinds of files alike:
+        otherwise their relay would see which are which."""
         is_over = now // DAY_MS > file.until
         return not is_over and self._is_wanted(gid, message, min(file.size, CHUNK_BYTES))
 

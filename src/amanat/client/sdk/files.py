@@ -82,7 +82,7 @@ class Progress(NamedTuple):
     tries: int
     """How often it was put off because the relay lacks cells."""
     is_outline: bool
-    """Whether no more than its outline comes, by itself. Its bytes are none of the content."""
+    """Whether the client fetches only its outline, unasked. `done` does not count an outline."""
 
     def as_json(self) -> dict[str, object]:
         """The fields that commands print."""

@@ -20,10 +20,12 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 from amanat.errors import DiskFull, StoreDamaged
 from amanat.protocol.cells import LARGE_CELL
-from amanat.relay.store.faults import DISK_RETRY_S
+from amanat.relay.store.faults import DISK_RETRY_S, sqlite_errors
+from amanat.relay.store.schema import SEQ_BITS, SEQ_MASK
 from amanat.relay.store.wrapping import WRAP_BYTES
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
@@ -61,6 +63,18 @@ def body_named(name: str) -> Body | None:
     found = _NAME.fullmatch(name)
     body = Body(int(found[1]), int(found[2])) if found else None
     return body if body is not None and body.name == name else None
+
+
+def has_ended(connection: sqlite3.Connection, body: Body) -> bool:
+    """Whether no row points into a body. The days of a drop's cells never go back, and its cells
+    end from the first on, so its first row tells."""
+    first = body.number << SEQ_BITS
+    with sqlite_errors:
+        row = connection.execute(
+            "SELECT day FROM main.cell WHERE place BETWEEN ? AND ? ORDER BY place LIMIT 1",
+            (first, first | SEQ_MASK),
+        ).fetchone()
+    return row is None or row[0] > body.day
 
 
 class Bodies:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections import defaultdict
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -22,6 +22,7 @@ from amanat.relay.store.bodies import (
     REAL_SIZE,
     Bodies,
     Body,
+    has_ended,
     pointers,
 )
 from amanat.relay.store.faults import sqlite_errors
@@ -64,13 +65,8 @@ class Rows(NamedTuple):
 
     def of(self, chosen: Sequence[int]) -> Rows:
         """Those of the rows that have these indices."""
-        return Rows(
-            [self.places[index] for index in chosen],
-            [self.labels[index] for index in chosen],
-            [self.befores[index] for index in chosen],
-            [self.days[index] for index in chosen],
-            [self.wrapped[index] for index in chosen],
-        )
+        columns: tuple[list[Any], ...] = self
+        return Rows(*([column[index] for index in chosen] for column in columns))
 
 
 class RowsBySize(defaultdict[int, Rows]):
@@ -90,22 +86,17 @@ class RowsBySize(defaultdict[int, Rows]):
         """Add cells that follow each other, starting with a place."""
         sizes = [len(cell) for cell in wrapped]
         for size in set(sizes):
-            rows, chosen = self[size], [one == size for one in sizes]
-            places = range(first, first + len(wrapped))
-            rows.places.extend(itertools.compress(places, chosen))
-            rows.labels.extend(itertools.compress(labels, chosen))
-            rows.befores.extend(itertools.compress(befores, chosen))
-            rows.days.extend(itertools.compress(days, chosen))
-            rows.wrapped.extend(itertools.compress(wrapped, chosen))
+            chosen, places = [one == size for one in sizes], range(first, first + len(wrapped))
+            columns: tuple[list[Any], ...] = self[size]
+            for column, more in zip(columns, (places, labels, befores, days, wrapped), strict=True):
+                column.extend(itertools.compress(more, chosen))
 
     def take(self, more: Rows) -> None:
         """Add rows of one size."""
-        rows = self[len(more.wrapped[0])]
-        rows.places.extend(more.places)
-        rows.labels.extend(more.labels)
-        rows.befores.extend(more.befores)
-        rows.days.extend(more.days)
-        rows.wrapped.extend(more.wrapped)
+        columns: tuple[list[Any], ...] = self[len(more.wrapped[0])]
+        added: tuple[list[Any], ...] = more
+        for column, rows in zip(columns, added, strict=True):
+            column.extend(rows)
 
 
 class CellTable(KeyTable, LabelTable):
@@ -151,16 +142,9 @@ class CellTable(KeyTable, LabelTable):
         self._grown.clear()
 
     def _end_bodies(self, bodies: Iterable[Body]) -> None:
-        """Remove those of these bodies that no row points to. The days of a drop's cells never go
-        back, and its cells end from the first on, so its first row tells."""
+        """Remove those of these bodies that no row points to."""
         for body in bodies:
-            first = body.number << SEQ_BITS
-            with sqlite_errors:
-                row = self._writer.execute(
-                    "SELECT day FROM cell WHERE place BETWEEN ? AND ? ORDER BY place LIMIT 1",
-                    (first, first | SEQ_MASK),
-                ).fetchone()
-            if row is None or row[0] > body.day:
+            if has_ended(self._writer, body):
                 self._bodies.end(body)
 
     def _write_bodies(self, landing: RowsBySize) -> RowsBySize:

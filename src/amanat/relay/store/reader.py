@@ -9,7 +9,7 @@ from amanat.errors import StoreDamaged
 from amanat.protocol.ledger import decode_entry
 from amanat.protocol.moving import ShredKey, WrappedCell
 from amanat.protocol.tlog import TILE_WIDTH
-from amanat.relay.store.bodies import REAL_SIZE, Bodies
+from amanat.relay.store.bodies import REAL_SIZE, Bodies, has_ended
 from amanat.relay.store.faults import sqlite_errors
 from amanat.relay.store.pages import SqlitePages
 from amanat.relay.store.rows import DROP_COLUMNS, drop_of, every_move, find_drop
@@ -194,14 +194,8 @@ class SqliteReader:
         last = log if log.exists() else self._drops
         if not self._bodies.is_before(body, last):
             return False
-        first = body.number << SEQ_BITS
-        with sqlite_errors:
-            row = self._reader.execute(
-                "SELECT day FROM main.cell WHERE place BETWEEN ? AND ? ORDER BY place LIMIT 1",
-                (first, first | SEQ_MASK),
-            ).fetchone()
         # It may have ended, or had new cells, since it was listed.
-        return (row is None or row[0] > body.day) and self._bodies.is_before(body, last)
+        return has_ended(self._reader, body) and self._bodies.is_before(body, last)
 
     def link(self, drop: DropRecord, seq: int) -> tuple[bytes, WrappedCell, bytes] | None:
         """(the digest before a cell, the wrapped cell, the digest after it), all as stored; None if
